@@ -1,0 +1,8 @@
+//! dovelatch: device passwords for Dovecot and Postfix.
+//!
+//! A log-in goes from byte to verdict through these modules, in this order: `server` (sockets) →
+//! [`wire`] (lines and fields) → [`session`] and [`sasl`] (one connection as a pure state machine) →
+//! [`attempt`] (the question, the answer) → [`verify`] (what is looked up, hashed and decided when;
+//! [`verify::decide`] is the only place that says yes) → [`store`] (SQLite). An operator's commands go
+//! `cli` → `admin` → [`store`] instead. `ARCHITECTURE.md` is the map with the reasons.
+
