@@ -10,3 +10,4 @@ pub mod attempt;
 pub mod model;
 pub mod random;
 pub mod secret;
+pub mod wire;
