@@ -9,5 +9,6 @@
 pub mod attempt;
 pub mod model;
 pub mod random;
+pub mod sasl;
 pub mod secret;
 pub mod wire;
