@@ -11,4 +11,5 @@ pub mod model;
 pub mod random;
 pub mod sasl;
 pub mod secret;
+pub mod session;
 pub mod wire;
