@@ -8,6 +8,7 @@
 
 pub mod attempt;
 pub mod model;
+pub mod password;
 pub mod random;
 pub mod sasl;
 pub mod secret;
