@@ -13,4 +13,5 @@ pub mod random;
 pub mod sasl;
 pub mod secret;
 pub mod session;
+pub mod store;
 pub mod wire;

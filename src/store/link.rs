@@ -1,0 +1,349 @@
+//! A connection of the daemon that survives trouble.
+//!
+//! Whatever happens to the file, a [`Link`] leads to the database that lies at its path now, or says that
+//! it cannot. Before each question it compares the files at the path with those that it opened; it refuses
+//! a database with another identity, and goes back to normal by itself when the cause of a trouble is gone.
+
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use super::Error;
+use super::sqlite::open;
+use crate::password::tag::TagKey;
+
+/// How long after a failure to open, or after opening a file that proved damaged, the next attempt
+/// to open comes at the earliest.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+
+/// The identity of the database that this process serves, shared by all its readers.
+///
+/// Pinned by the first database that is opened. Another one in its place is trouble, not the truth: a
+/// volume mounted by mistake must not become "wrong password" for a whole site.
+#[derive(Debug, Clone, Default)]
+pub struct Identity(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    pinned: Mutex<Option<[u8; 16]>>,
+    held: Mutex<Held>,
+    /// How many connections the links have open.
+    connections: AtomicUsize,
+}
+
+/// What the connections of this process have open.
+///
+/// All of them share one index of the log, in SQLite's hands, until the last is closed. Once somebody
+/// has deleted the files of the log, a new connection would join the others on the deleted index and
+/// miss what the command line writes into the new one.
+#[derive(Debug, Default)]
+struct Held {
+    files: Option<Files>,
+    /// One for each link that lives.
+    slots: Vec<Weak<Mutex<Slot>>>,
+}
+
+impl Held {
+    /// Closes the connections of all links that are not in the middle of a question. It waits for
+    /// none of them: one that waits for the disk would hold up the others.
+    ///
+    /// `now` are the files at the path.
+    fn close_idle(&self, now: Files) {
+        for slot in self.slots.iter().filter_map(Weak::upgrade) {
+            let mut slot = match slot.try_lock() {
+                Ok(slot) => slot,
+                Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            if let Some(open) = slot.open.take() {
+                open.close(now);
+            }
+        }
+    }
+}
+
+impl Identity {
+    /// Takes whatever database is opened next (after a reload).
+    pub fn forget(&self) {
+        *locked(&self.0.pinned) = None;
+    }
+
+    /// Whether `found`, just opened, is the one served; the first one is from here on.
+    fn pin(&self, found: [u8; 16]) -> bool {
+        *locked(&self.0.pinned).get_or_insert(found) == found
+    }
+
+    fn new_slot(&self) -> Arc<Mutex<Slot>> {
+        let slot = Arc::default();
+        let mut held = locked(&self.0.held);
+        held.slots.retain(|slot| slot.strong_count() > 0);
+        held.slots.push(Arc::downgrade(&slot));
+        slot
+    }
+
+    fn pinned(&self) -> Option<[u8; 16]> {
+        *locked(&self.0.pinned)
+    }
+}
+
+/// Every state behind these locks is whole at any moment, so a panic elsewhere spoils nothing.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts one connection for as long as it lives.
+#[derive(Debug)]
+struct Lease(Identity);
+
+impl Lease {
+    fn new(identity: &Identity) -> Self {
+        identity.0.connections.fetch_add(1, Ordering::SeqCst);
+        Self(identity.clone())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.0.connections.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    Reading,
+    Writing,
+}
+
+impl For {
+    /// How long it may wait for a lock.
+    fn patience(self) -> Duration {
+        match self {
+            // Readers of a write-ahead log hardly ever meet one: only while the log is recovered after
+            // a crash, or in a database taken out of WAL mode by hand.
+            Self::Reading => Duration::from_secs(2),
+            // What is to be written waits in memory meanwhile, and is tried again.
+            Self::Writing => Duration::from_millis(100),
+        }
+    }
+}
+
+/// One connection. It opens and reopens by itself.
+#[derive(Debug)]
+pub(super) struct Link {
+    path: PathBuf,
+    identity: Identity,
+    purpose: For,
+    /// Locked for as long as a question takes; between questions another link may close what is in
+    /// it (see [`Held`]).
+    slot: Arc<Mutex<Slot>>,
+}
+
+/// Where a link keeps its connection.
+#[derive(Debug, Default)]
+struct Slot {
+    open: Option<Open>,
+    /// After a failure: when to try again.
+    retry: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) connection: Connection,
+    files: Files,
+    since: Instant,
+    identity: [u8; 16],
+    pub(super) tag_key: TagKey,
+    /// Last, so that it is given back after the connection was closed.
+    _lease: Lease,
+}
+
+impl Link {
+    /// Opens nothing yet.
+    pub(super) fn new(path: PathBuf, identity: Identity, purpose: For) -> Self {
+        let slot = identity.new_slot();
+        Self {
+            path,
+            identity,
+            purpose,
+            slot,
+        }
+    }
+
+    /// Has `question` answered by the database that lies at the path now.
+    pub(super) fn ask<T>(
+        &mut self,
+        now: Instant,
+        question: impl FnOnce(&mut Open) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut slot = locked(&self.slot);
+        let open = slot.ready(self, now)?;
+        let since = open.since;
+        let answer = question(open);
+        // A damaged file may have been put right in place, which SQLite notices only when it opens it.
+        // Not more often than once a second: pages that are whole go on answering meanwhile.
+        if matches!(answer, Err(Error::Corrupt { .. } | Error::Io { .. }))
+            && now.saturating_duration_since(since) >= REOPEN_AFTER
+        {
+            slot.open = None;
+        }
+        answer
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let (Some(open), Ok(now)) = (locked(&self.slot).open.take(), Files::at(&self.path)) {
+            open.close(now);
+        }
+    }
+}
+
+impl Slot {
+    /// The connection to the database that lies at the path now.
+    fn ready(&mut self, link: &Link, now: Instant) -> Result<&mut Open, Error> {
+        let (path, identity) = (link.path.as_path(), &link.identity);
+        let opened = match self.open.take() {
+            Some(open) => open.still_current(path, identity),
+            None => Ok(None),
+        };
+        let ready = opened.and_then(|open| match open {
+            Some(open) => Ok(open),
+            None if self.retry.is_some_and(|retry| now < retry) => Err(Error::Unavailable {
+                path: path.to_owned(),
+            }),
+            None => Open::new(link, now),
+        });
+        match ready {
+            Ok(open) => {
+                self.retry = None;
+                Ok(self.open.insert(open))
+            }
+            Err(error) => {
+                if !matches!(error, Error::Unavailable { .. }) {
+                    self.retry = Some(now + REOPEN_AFTER);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Open {
+    fn new(link: &Link, now: Instant) -> Result<Self, Error> {
+        let (path, shared) = (link.path.as_path(), &link.identity);
+        let mut held = locked(&shared.0.held);
+        let before = Files::at(path)?;
+        let deleted = |files: Files| files.database == before.database && files != before;
+        if held.files.is_some_and(deleted) {
+            // An idle reader may never ask again, and so never notice by itself.
+            held.close_idle(before);
+            if shared.0.connections.load(Ordering::SeqCst) > 0 {
+                // One is in the middle of a question: it will be closed at the next try.
+                return Err(Error::LogDeleted {
+                    path: path.to_owned(),
+                });
+            }
+        }
+        let connection = open::connect(path, link.purpose.patience())?;
+        match link.purpose {
+            // It opens for writing because a reader of a write-ahead log must write its index; nothing
+            // else.
+            For::Reading => open::set(&connection, "query_only", "ON")?,
+            // The daemon writes the log back on another thread.
+            For::Writing => open::set(&connection, "wal_autocheckpoint", "0")?,
+        }
+        open::require_newest_schema(&connection, path)?;
+        let meta = open::meta(&connection)?;
+        let files = Files::at(path)?;
+        if files.database != before.database {
+            // Replaced in this very moment: which of the two was opened?
+            return Err(Error::Replaced {
+                path: path.to_owned(),
+            });
+        }
+        if !shared.pin(meta.identity) {
+            return Err(Error::OtherIdentity {
+                path: path.to_owned(),
+            });
+        }
+        held.files = Some(files);
+        let lease = Lease::new(shared);
+        drop(held);
+        Ok(Self {
+            connection,
+            files,
+            since: now,
+            identity: meta.identity,
+            tag_key: meta.tag_key,
+            _lease: lease,
+        })
+    }
+
+    /// `None` if other files lie at the path now, or the identity was forgotten. An error closes the
+    /// connection too: while there is no database at the path, the one that was there says nothing.
+    fn still_current(self, path: &Path, identity: &Identity) -> Result<Option<Self>, Error> {
+        let now = Files::at(path)?;
+        if now != self.files || identity.pinned() != Some(self.identity) {
+            self.close(now);
+            return Ok(None);
+        }
+        // A newer program may have changed the schema in place.
+        match open::require_newest_schema(&self.connection, path) {
+            Ok(()) => Ok(Some(self)),
+            Err(error @ (Error::SchemaTooNew { .. } | Error::SchemaTooOld { .. })) => Err(error),
+            // The question itself will meet the same trouble, and say what it is.
+            Err(_) => Ok(Some(self)),
+        }
+    }
+
+    /// Closes it where these files lie at the path.
+    ///
+    /// The last to close writes the log back and deletes it, by its name. If another log has come there
+    /// since, that would be somebody's changes: a revocation would be undone.
+    fn close(self, now: Files) {
+        if now.log.is_some() && now.log != self.files.log {
+            let setting = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            // It is known since SQLite 3.16.2, and so cannot fail.
+            let _ = self.connection.set_db_config(setting, true);
+        }
+    }
+}
+
+/// What tells a file from another one of the same name: device and inode.
+type File = (u64, u64);
+
+/// The database with its log and the index of the log. After a rename over one of them, SQLite would
+/// go on with the old file for ever: a restored database, or whatever the command line writes into a new
+/// log, would go unnoticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Files {
+    database: File,
+    log: Option<File>,
+    index: Option<File>,
+}
+
+impl Files {
+    fn at(path: &Path) -> Result<Self, Error> {
+        let beside = |suffix: &str| {
+            let mut name = OsString::from(path);
+            name.push(suffix);
+            std::fs::metadata(name)
+                .ok()
+                .map(|found| (found.dev(), found.ino()))
+        };
+        let database =
+            std::fs::metadata(path).map_err(|error| Error::from_metadata(path, error))?;
+        Ok(Self {
+            database: (database.dev(), database.ino()),
+            log: beside("-wal"),
+            index: beside("-shm"),
+        })
+    }
+}

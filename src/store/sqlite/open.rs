@@ -1,0 +1,176 @@
+//! A connection that can be trusted: every setting is set, read back, and refused if it differs.
+//!
+//! The database file is never opened by anything but SQLite while this process may have it open:
+//! POSIX locks belong to the process, and closing any descriptor of the file drops all of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+
+use super::super::Error;
+use super::schema;
+use crate::password::tag::TagKey;
+use crate::secret::Secret;
+
+/// Written into the header of the file (`PRAGMA application_id`): "dltc".
+pub(super) const APPLICATION_ID: i32 = 0x646c_7463;
+
+/// The first SQLite in which two connections cannot corrupt a WAL database (the WAL-reset bug,
+/// fixed on 2026-03-13).
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// What the settings must be, by name, wish and read-back value.
+const SETTINGS: &[(&str, &str, &str)] = &[
+    // A commit is on the disk when it returns. NORMAL does not sync in WAL mode: a revocation that was
+    // printed could be undone by a power cut. It belongs to the connection, not to the file.
+    ("synchronous", "FULL", "2"),
+    ("foreign_keys", "ON", "1"),
+    // A damaged file must give an error, not SIGBUS.
+    ("mmap_size", "0", "0"),
+    // Nothing in the file may call a function with side effects.
+    ("trusted_schema", "OFF", "0"),
+    ("cell_size_check", "ON", "1"),
+];
+
+/// What tells this database from others.
+pub(in crate::store) struct Meta {
+    pub(in crate::store) identity: [u8; 16],
+    pub(in crate::store) tag_key: TagKey,
+}
+
+/// Opens an existing database of ours, whatever its schema.
+pub(in crate::store) fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection, Error> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(Error::SqliteTooOld {
+            found: rusqlite::version(),
+        });
+    }
+    // SQLite would call a missing file, a directory and a forbidden one by the same name.
+    std::fs::metadata(path).map_err(|error| Error::from_metadata(path, error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|error| Error::while_opening(path, error))?;
+    configure(&connection, path, busy_timeout)?;
+    let application_id: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(|error| Error::while_opening(path, error))?;
+    if application_id != APPLICATION_ID {
+        return Err(Error::NotADatabase {
+            path: path.to_owned(),
+        });
+    }
+    // A database is made in WAL mode, and the mode stays with the file. It is changed back here only
+    // if somebody changed it by hand.
+    let journal_mode: String = connection
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .map_err(|error| Error::while_opening(path, error))?;
+    if journal_mode != "wal" {
+        set_wal(&connection)?;
+    }
+    Ok(connection)
+}
+
+/// What a connection needs before the file is read for the first time.
+pub(super) fn configure(
+    connection: &Connection,
+    path: &Path,
+    busy_timeout: Duration,
+) -> Result<(), Error> {
+    connection
+        .busy_timeout(busy_timeout)
+        .map_err(|error| Error::while_opening(path, error))?;
+    for (name, wanted, expected) in SETTINGS {
+        let found = set(connection, name, wanted)
+            .and_then(|()| setting(connection, name))
+            .map_err(|error| Error::while_opening(path, error))?;
+        if found.as_deref() != Some(expected) {
+            return Err(Error::Setting { name, wanted });
+        }
+    }
+    Ok(())
+}
+
+/// Sets `name`, whether or not SQLite answers with the new value.
+pub(in crate::store) fn set(
+    connection: &Connection,
+    name: &str,
+    wanted: &str,
+) -> rusqlite::Result<()> {
+    match connection.pragma_update_and_check(None, name, wanted, |_| Ok(())) {
+        Err(rusqlite::Error::QueryReturnedNoRows) => Ok(()),
+        set => set,
+    }
+}
+
+/// The value of a setting as text. `None` where the file system does not know it (`mmap_size`).
+pub(in crate::store) fn setting(
+    connection: &Connection,
+    name: &str,
+) -> rusqlite::Result<Option<String>> {
+    use rusqlite::types::Value;
+
+    let value: Option<Value> = connection
+        .pragma_query_value(None, name, |row| row.get(0))
+        .optional()?;
+    Ok(match value {
+        Some(Value::Integer(number)) => Some(number.to_string()),
+        Some(Value::Text(text)) => Some(text),
+        Some(Value::Null | Value::Real(_) | Value::Blob(_)) | None => None,
+    })
+}
+
+/// Turns on the write-ahead log: readers never wait for a writer.
+pub(super) fn set_wal(connection: &Connection) -> Result<(), Error> {
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Error::Setting {
+            name: "journal_mode",
+            wanted: "WAL",
+        });
+    }
+    Ok(())
+}
+
+/// Refuses any schema but the newest. For connections that must not migrate.
+pub(in crate::store) fn require_newest_schema(
+    connection: &Connection,
+    path: &Path,
+) -> Result<(), Error> {
+    let found = schema::version(connection)?;
+    let newest = schema::newest();
+    match found.cmp(&newest) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(Error::SchemaTooOld {
+            path: path.to_owned(),
+            found,
+            newest,
+        }),
+        std::cmp::Ordering::Greater => Err(Error::SchemaTooNew {
+            path: path.to_owned(),
+            found,
+            newest,
+        }),
+    }
+}
+
+/// Identity and tag key; a database without them is damaged.
+pub(in crate::store) fn meta(connection: &Connection) -> Result<Meta, Error> {
+    let sql = "SELECT identity, tag_key FROM meta WHERE id = 1";
+    let (identity, tag_key): (Vec<u8>, Vec<u8>) = connection
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .ok_or_else(|| Error::undecodable("meta"))?;
+    if tag_key.len() != 32 {
+        return Err(Error::undecodable("meta.tag_key"));
+    }
+    Ok(Meta {
+        identity: identity
+            .try_into()
+            .map_err(|_| Error::undecodable("meta.identity"))?,
+        tag_key: TagKey::new(Secret::new(tag_key)),
+    })
+}
