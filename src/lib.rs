@@ -7,6 +7,7 @@
 //! `cli` → `admin` → [`store`] instead. `ARCHITECTURE.md` is the map with the reasons.
 
 pub mod attempt;
+pub mod clock;
 pub mod model;
 pub mod password;
 pub mod random;
@@ -14,4 +15,5 @@ pub mod sasl;
 pub mod secret;
 pub mod session;
 pub mod store;
+pub mod uses;
 pub mod wire;
