@@ -16,4 +16,5 @@ pub mod secret;
 pub mod session;
 pub mod store;
 pub mod uses;
+pub mod verify;
 pub mod wire;

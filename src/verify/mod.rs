@@ -1,0 +1,171 @@
+//! From an attempt to an outcome: what happens in which order.
+//!
+//! 1. **Look-up** ([`Checker::look_up`]): the canonical password gives a tag, and mailbox and tag one
+//!    row, by the same query whether they exist or not.
+//! 2. **First decision** ([`decide::first`]): what could not be let in anyway ends here, without a
+//!    hash. So a refusal costs the same for an unknown mailbox, an unknown password and a revoked one.
+//! 3. **Memo**, later: that this password was found to match this PHC string before. It will stand
+//!    between 2 and 4 and give the [`Match`] that the hash gives, so that nothing behind it changes.
+//! 4. **Hash** ([`Checker::hash`]), at most one, when its turn in the [`queue`] has come. Later, an
+//!    equal pair of password and PHC string that is being hashed already will be waited for here.
+//! 5. **Second decision** ([`decide::second`]) on the row read again: what was revoked meanwhile is
+//!    refused.
+//! 6. **Afterwards**, when the answer has left: a good log-in is entered in the book ([`crate::uses`]).
+//!    What was refused because the secret with its tag had ended is looked into now, at the lowest
+//!    priority, so that a revoked password is told from one that nobody ever issued.
+//!
+//! Trouble of our own at any point is *try later*, never *wrong password*. This file is the order,
+//! [`decide`] the rules, [`pool`] the threads that walk through it.
+
+pub mod decide;
+mod explain;
+mod job;
+pub mod pool;
+pub mod queue;
+mod station;
+mod trouble;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+pub use explain::{Explained, Question, Shown, explain};
+pub use pool::Verifier;
+pub use trouble::Trouble;
+
+use crate::attempt::{Attempt, Outcome};
+use crate::model::{DeviceId, Timestamp};
+use crate::password::generate::Password;
+use crate::password::phc::{self, Arena, Match};
+use crate::store::{Identity, Keep, Reader, SecretId};
+use decide::{Admissible, Refused, Rows, Tombstone};
+
+/// What the verifier needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub database: PathBuf,
+    /// Hashing threads; 0: one for each core.
+    pub threads: usize,
+    /// Lines of the history of each device password.
+    pub uses: u32,
+    pub keep: Keep,
+}
+
+/// What one thread works with.
+#[derive(Debug)]
+struct Checker {
+    reader: Reader,
+    arena: Arena,
+}
+
+/// What the look-up and the first decision came to.
+#[derive(Debug)]
+enum Looked {
+    Refused(Outcome),
+    /// To be refused as an unknown password, and looked into afterwards.
+    Ended(Password, Tombstone),
+    /// Let in if this password matches the hash of this row.
+    Admissible(Password, Admissible),
+}
+
+/// The two clocks: expiry goes by the wall's, waiting by the one that never jumps.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    wall: Timestamp,
+    monotonic: Instant,
+}
+
+impl Checker {
+    /// Opens nothing yet.
+    fn over(database: PathBuf, identity: &Identity) -> Self {
+        Self {
+            reader: Reader::new(database, identity.clone()),
+            arena: Arena::default(),
+        }
+    }
+
+    /// Steps 1 and 2.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Store`], and for every name and password alike: the database is asked even where
+    /// nothing can be found.
+    fn look_up(&mut self, attempt: &Attempt, now: Now) -> Result<Looked, Trouble> {
+        let password = Password::from_typed(&attempt.secret);
+        let rows = self.rows(attempt, password.as_ref(), now)?;
+        Ok(match (decide::first(attempt, rows, now.wall), password) {
+            (Ok(admissible), Some(password)) => Looked::Admissible(password, admissible),
+            (Err(Refused::Ended(tombstone)), Some(password)) => Looked::Ended(password, tombstone),
+            (Err(Refused::For(reason)), _) => Looked::Refused(Outcome::refused(reason)),
+            // A row for a password that has no tag: the store's look-up went wrong.
+            (Ok(_) | Err(Refused::Ended(_)), None) => Looked::Refused(Outcome::internal_error()),
+        })
+    }
+
+    /// The one query of a log-in. Which of the two depends on what was typed, on nothing else.
+    fn rows(
+        &mut self,
+        attempt: &Attempt,
+        password: Option<&Password>,
+        now: Now,
+    ) -> Result<Rows, Trouble> {
+        let (mailbox, reader, now) = (attempt.mailbox.as_ref(), &mut self.reader, now.monotonic);
+        Ok(match attempt.person.as_ref() {
+            None => Rows::Own(reader.look_up(mailbox, password, now)?),
+            person @ Some(_) => {
+                Rows::Delegated(reader.look_up_delegated(mailbox, person, password, now)?)
+            }
+        })
+    }
+
+    /// The rows of a known secret, as they are now.
+    fn rows_again(
+        &mut self,
+        attempt: &Attempt,
+        secret: SecretId,
+        now: Now,
+    ) -> Result<Rows, Trouble> {
+        let (mailbox, reader, now) = (attempt.mailbox.as_ref(), &mut self.reader, now.monotonic);
+        Ok(match attempt.person.as_ref() {
+            None => Rows::Own(reader.look_again(secret, now)?),
+            person @ Some(_) => {
+                Rows::Delegated(reader.look_again_delegated(mailbox, person, secret, now)?)
+            }
+        })
+    }
+
+    /// Step 4: whether the password matches.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Hash`] for a PHC string that cannot be decoded, and without memory.
+    fn hash(
+        &mut self,
+        password: &Password,
+        phc: &str,
+        device: &DeviceId,
+    ) -> Result<Option<Match>, Trouble> {
+        phc::verify(password, phc, &mut self.arena).map_err(|source| Trouble::Hash {
+            device: device.clone(),
+            source,
+        })
+    }
+
+    /// Step 5, for a password that matched.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Store`].
+    fn decide_again(
+        &mut self,
+        attempt: &Attempt,
+        admissible: &Admissible,
+        proof: &Match,
+        now: Now,
+    ) -> Result<Outcome, Trouble> {
+        let again = self.rows_again(attempt, admissible.secret(), now)?;
+        Ok(decide::second(attempt, admissible, proof, &again, now.wall))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,491 @@
+//! The only threads of the verifier: a few that look up, one for each core that hashes, one that looks
+//! into what was refused, one that sweeps and one that writes the database's log back.
+//!
+//! An attempt goes to the look-up threads first, where callers take turns; most wrong ones end there.
+//! What is worth a hash waits in a fair [`queue`](super::queue) for a hashing thread. Both queues are
+//! bounded in length and in time, and at each bound the answer is *try later*. Every attempt is answered
+//! exactly once, even if the code that works on it panics (see [`super::job`]). What
+//! waits while all other threads hang on a dead disk is answered by the sweeper, which therefore touches
+//! no file.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::job::{Hashing, Job, Reply, Suspect};
+use super::queue::{Bounds, Next};
+use super::station::{Station, lock};
+use super::trouble::{Alarm, PassedOver, Trouble};
+use super::{Checker, Looked, Now, Settings};
+use crate::attempt::{Attempt, Outcome, Reason, Verdict};
+use crate::clock;
+use crate::model::Mailbox;
+use crate::store::Identity;
+use crate::uses::{self, Book, Ended};
+
+/// Threads that look up. A look-up takes some 5 µs, so one would do; the second goes on while the
+/// first waits for the disk.
+pub(super) const LOOK_UP_THREADS: usize = 2;
+
+/// Most attempts that one caller may have asked and not been answered. Enough to keep every thread at
+/// work, and a small part of all that may wait.
+pub const LANE: usize = 256;
+
+/// Attempts that wait for their look-up: a third of a second of work, of less than 1 KB each. Lanes take
+/// turns, so whoever has asked for little waits for one look-up of each other caller at most.
+const LOOK_UPS: Bounds = Bounds {
+    all: 256 * LANE,
+    lane: LANE,
+};
+
+/// Hashes that wait, for each hashing thread: 2 s of them at 0.4 ms each (`m=1024,t=1,p=1`). Where
+/// they cost more, [`super::queue::MAX_AGE`] is the bound that counts.
+const HASHES_PER_THREAD: usize = 5_000;
+
+/// Refused attempts that wait to be looked into, a quarter of them for one mailbox. Where there is no room
+/// they are told as an unknown password, and counted in the log.
+pub(super) const ENDED: Bounds = Bounds {
+    all: 1_024,
+    lane: 256,
+};
+
+/// Most of the hashing queue that one mailbox may fill: a quarter.
+const LANES_AT_LEAST: usize = 4;
+
+/// How far hashing yields to everything else: at equal priority it makes one in a hundred requests of
+/// the sockets' threads wait 4 ms, at 10 a few tenths of one, and it hashes no less (measured).
+const NICE: i32 = 10;
+
+/// Looking into what was refused comes last of all.
+const NICEST: i32 = 19;
+
+/// How often the sweeper looks for what nobody came for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How often the database's log is written back. Nobody else does it while the daemon runs (see
+/// [`Reader::checkpoint`](crate::store::Reader::checkpoint)).
+const CHECKPOINT: Duration = Duration::from_secs(5);
+
+/// Verifies attempts on threads of its own. They end some time after the last handle was dropped;
+/// whoever wants to wait for that calls [`Self::stop`].
+#[derive(Debug, Clone)]
+pub struct Verifier(Arc<Pool>);
+
+impl Verifier {
+    /// Starts the threads. Opens no database: trouble with it is *try later* until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses a thread.
+    pub fn start(settings: Settings, identity: Identity) -> std::io::Result<Self> {
+        let threads = match settings.threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let book = uses::Settings {
+            database: settings.database.clone(),
+            uses: settings.uses,
+            keep: settings.keep,
+        };
+        let book = Book::start(book, identity.clone())?;
+        let pool = Pool {
+            shared: Arc::new(Shared::new(settings, identity, threads, book)),
+            looking: Mutex::default(),
+            hashing: Mutex::default(),
+            afterwards: Mutex::default(),
+            housekeeping: Mutex::default(),
+        };
+        pool.spawn("sweep", &pool.housekeeping, Shared::sweep_until_ended)?;
+        pool.spawn(
+            "checkpoint",
+            &pool.housekeeping,
+            Shared::checkpoint_until_ended,
+        )?;
+        for _ in 0..LOOK_UP_THREADS {
+            pool.spawn("look-up", &pool.looking, Shared::look_up_until_closed)?;
+        }
+        for _ in 0..threads {
+            pool.spawn("hash", &pool.hashing, Shared::hash_until_closed)?;
+        }
+        let afterwards = Shared::look_into_ended_until_closed;
+        pool.spawn("tombstones", &pool.afterwards, afterwards)?;
+        Ok(Self(Arc::new(pool)))
+    }
+
+    /// Verifies one attempt. Calls `answer` and `tell` exactly once each, from threads of the verifier
+    /// (or at once, when there is no room), and neither may block.
+    ///
+    /// `answer` is for the peer, and comes first. `tell` is for the log: mostly right afterwards; where it
+    /// must be found out whether a revoked password was tried, within 4 s. So the time of a refusal says
+    /// nothing about that.
+    ///
+    /// `arrived` is when the request came in: the answer is *try later* where its turn comes more than
+    /// 4 s after that.
+    ///
+    /// `lane` is whoever asks, a connection: callers take turns, and one that waits for answers at [`LANE`]
+    /// never finds its lane full.
+    pub fn submit(
+        &self,
+        lane: u32,
+        attempt: Attempt,
+        arrived: Instant,
+        answer: impl FnOnce(Verdict) + Send + 'static,
+        tell: impl FnOnce(&Outcome) + Send + 'static,
+    ) {
+        let job = Job {
+            attempt,
+            arrived,
+            reply: Reply::new(answer, tell),
+        };
+        if let Err(job) = self.0.shared.look_ups.put(lane, job, arrived) {
+            job.reply.send(Outcome::overload());
+        }
+    }
+
+    /// How many hashes have been computed on the way to an answer since the start: for tests that count
+    /// instead of timing.
+    pub fn hashes(&self) -> u64 {
+        self.0.shared.hashed.load(Ordering::Relaxed)
+    }
+
+    /// How many refused attempts nobody looked into, for want of room or time: for tests, as the
+    /// log has it late.
+    pub fn passed_over(&self) -> u64 {
+        self.0.shared.passed_over.total()
+    }
+
+    /// Answers what waits, which takes no more than 4 s and one hash, tells what is to be told, writes the
+    /// uses down, and ends the threads. Later attempts get *try later*.
+    ///
+    /// Blocks until the threads have ended: for as long as a dead disk keeps one of them. Not to be
+    /// called by an answer, which would wait for its own thread.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+#[derive(Debug)]
+struct Pool {
+    shared: Arc<Shared>,
+    looking: Mutex<Vec<JoinHandle<()>>>,
+    hashing: Mutex<Vec<JoinHandle<()>>>,
+    afterwards: Mutex<Vec<JoinHandle<()>>>,
+    housekeeping: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Pool {
+    fn spawn(
+        &self,
+        name: &str,
+        threads: &Mutex<Vec<JoinHandle<()>>>,
+        work: fn(&Shared),
+    ) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&shared))?;
+        lock(threads).push(thread);
+        Ok(())
+    }
+
+    /// Look-ups first: what they find admissible is still hashed. The book last: all others write in it.
+    fn stop(&self) {
+        self.shared.look_ups.close();
+        join(&self.looking);
+        self.shared.hashes.close();
+        join(&self.hashing);
+        self.shared.ended_secrets.close();
+        join(&self.afterwards);
+        self.shared.book.stop();
+        self.shared.end();
+        join(&self.housekeeping);
+    }
+}
+
+/// Tells the threads to end and waits for none: it may happen on a thread that serves, or on one of
+/// theirs. What waits is answered still, *try later* where it was not hashed yet.
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.look_ups.close();
+        self.shared.hashes.close();
+        self.shared.ended_secrets.close();
+        self.shared.book.close();
+        self.shared.end();
+    }
+}
+
+fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
+    let threads = std::mem::take(&mut *lock(threads));
+    for thread in threads {
+        // It ends by itself, and its panics were caught.
+        let _ = thread.join();
+    }
+}
+
+/// What the threads have in common.
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    identity: Identity,
+    look_ups: Station<u32, Job>,
+    hashes: Station<Mailbox, Hashing>,
+    ended_secrets: Station<Mailbox, Suspect>,
+    book: Book,
+    hashed: AtomicU64,
+    alarm: Alarm,
+    passed_over: PassedOver,
+    /// For those who sweep and write back; they end last.
+    ended: Mutex<bool>,
+    ending: Condvar,
+}
+
+impl Shared {
+    fn new(settings: Settings, identity: Identity, threads: usize, book: Book) -> Self {
+        let all = threads.saturating_mul(HASHES_PER_THREAD);
+        let lane = all / LANES_AT_LEAST;
+        Self {
+            settings,
+            identity,
+            look_ups: Station::new(LOOK_UPS),
+            hashes: Station::new(Bounds { all, lane }),
+            ended_secrets: Station::new(ENDED),
+            book,
+            hashed: AtomicU64::new(0),
+            alarm: Alarm::default(),
+            passed_over: PassedOver::default(),
+            ended: Mutex::new(false),
+            ending: Condvar::new(),
+        }
+    }
+
+    fn look_up_until_closed(&self) {
+        let mut checker = self.checker();
+        while let Some(next) = self.look_ups.next(monotonic) {
+            self.guarded(&mut checker, |checker| match next {
+                Next::Due(job) => self.look_up(checker, job),
+                Next::TooOld(job) => job.reply.send(Outcome::overload()),
+            });
+        }
+    }
+
+    fn hash_until_closed(&self) {
+        // Where it is refused (a seccomp filter, say) hashing goes on as it is. On Linux this is the
+        // calling thread's priority, not the process's.
+        let _ = rustix::process::setpriority_process(None, NICE);
+        let mut checker = self.checker();
+        loop {
+            let next = self.hashes.try_next(monotonic()).or_else(|| {
+                checker.arena.wipe();
+                self.hashes.next(monotonic)
+            });
+            let Some(next) = next else { return };
+            self.guarded(&mut checker, |checker| match next {
+                Next::Due(hashing) => self.hash(checker, hashing),
+                Next::TooOld(hashing) => hashing.job.reply.send(Outcome::overload()),
+            });
+        }
+    }
+
+    fn look_into_ended_until_closed(&self) {
+        let _ = rustix::process::setpriority_process(None, NICEST);
+        let mut checker = self.checker();
+        loop {
+            let next = self.ended_secrets.try_next(monotonic()).or_else(|| {
+                checker.arena.wipe();
+                self.ended_secrets.next(monotonic)
+            });
+            let Some(next) = next else { return };
+            self.guarded(&mut checker, |checker| match next {
+                Next::Due(suspect) => self.look_into(checker, suspect),
+                Next::TooOld(suspect) => self.pass_over(suspect),
+            });
+        }
+    }
+
+    fn sweep_until_ended(&self) {
+        while self.goes_on_after(SWEEP) {
+            caught(|| self.answer_the_forgotten());
+            self.passed_over.tell(monotonic());
+        }
+        self.passed_over.tell_rest();
+    }
+
+    fn checkpoint_until_ended(&self) {
+        let mut checker = self.checker();
+        while self.goes_on_after(CHECKPOINT) {
+            self.guarded(&mut checker, |checker| {
+                // Where the database is in trouble, log-ins meet it too, and tell.
+                let _ = checker.reader.checkpoint(monotonic());
+            });
+        }
+    }
+
+    /// Waits for that long, or until the end. Whether it is not the end yet.
+    fn goes_on_after(&self, wait: Duration) -> bool {
+        let (ended, _) = self
+            .ending
+            .wait_timeout_while(lock(&self.ended), wait, |ended| !*ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        !*ended
+    }
+
+    fn end(&self) {
+        *lock(&self.ended) = true;
+        self.ending.notify_all();
+    }
+
+    fn answer_the_forgotten(&self) {
+        for job in self.look_ups.take_too_old(monotonic()) {
+            job.reply.send(Outcome::overload());
+        }
+        for hashing in self.hashes.take_too_old(monotonic()) {
+            hashing.job.reply.send(Outcome::overload());
+        }
+        for suspect in self.ended_secrets.take_too_old(monotonic()) {
+            self.pass_over(suspect);
+        }
+    }
+
+    /// For want of room or time; the peer has its answer.
+    fn pass_over(&self, suspect: Suspect) {
+        self.passed_over.add();
+        suspect.told_unknown();
+    }
+
+    fn look_up(&self, checker: &mut Checker, job: Job) {
+        match self.told(checker.look_up(&job.attempt, now())) {
+            Err(outcome) | Ok(Looked::Refused(outcome)) => job.reply.send(outcome),
+            Ok(Looked::Ended(password, tombstone)) => {
+                let Job {
+                    attempt, mut reply, ..
+                } = job;
+                reply.refuse();
+                let mailbox = tombstone.mailbox().clone();
+                let suspect = Suspect {
+                    attempt,
+                    reply,
+                    password,
+                    tombstone,
+                };
+                let full = self.ended_secrets.put(mailbox, suspect, monotonic());
+                if let Err(suspect) = full {
+                    self.pass_over(suspect);
+                }
+            }
+            Ok(Looked::Admissible(password, admissible)) => {
+                let (mailbox, arrived) = (admissible.mailbox().clone(), job.arrived);
+                let hashing = Hashing {
+                    job,
+                    password,
+                    admissible,
+                };
+                if let Err(hashing) = self.hashes.put(mailbox, hashing, arrived) {
+                    hashing.job.reply.send(Outcome::overload());
+                }
+            }
+        }
+    }
+
+    fn hash(&self, checker: &mut Checker, hashing: Hashing) {
+        let Hashing {
+            job,
+            password,
+            admissible,
+        } = hashing;
+        let proof = checker.hash(&password, admissible.phc(), admissible.device());
+        let outcome = proof.and_then(|proof| {
+            self.hashed.fetch_add(1, Ordering::Relaxed);
+            match proof {
+                Some(proof) => checker.decide_again(&job.attempt, &admissible, &proof, now()),
+                None => Ok(Outcome::refused(Reason::UnknownPassword)),
+            }
+        });
+        let (Ok(outcome) | Err(outcome)) = self.told(outcome);
+        let used = match &outcome {
+            Outcome::Allow(allowed) => Some(allowed.device.clone()),
+            Outcome::Deny { .. } | Outcome::TryLater { .. } => None,
+        };
+        job.reply.send(outcome);
+        if let Some(device) = used {
+            let Attempt {
+                service, origin, ..
+            } = job.attempt;
+            self.book.used(device, service, origin, now().wall);
+        }
+    }
+
+    /// The peer has its answer; this is for the log and for the book.
+    fn look_into(&self, checker: &mut Checker, suspect: Suspect) {
+        let Suspect {
+            attempt,
+            reply,
+            password,
+            tombstone,
+        } = suspect;
+        let proof = checker.hash(&password, tombstone.phc(), tombstone.device());
+        let proof = self.told(proof).unwrap_or_default();
+        let outcome = tombstone.outcome(proof.as_ref());
+        reply.send(outcome);
+        if proof.is_some() {
+            let ended = Ended {
+                device: tombstone.device().clone(),
+                secret: tombstone.secret(),
+            };
+            let Attempt {
+                service, origin, ..
+            } = attempt;
+            self.book.tried_again(ended, service, origin, now().wall);
+        }
+    }
+
+    /// Tells the log of trouble, and the peer to try later.
+    fn told<T>(&self, result: Result<T, Trouble>) -> Result<T, Outcome> {
+        match result {
+            Ok(answer) => {
+                self.alarm.database_answered();
+                Ok(answer)
+            }
+            Err(trouble) => {
+                self.alarm.raise(&trouble, monotonic());
+                Err(Outcome::internal_error())
+            }
+        }
+    }
+
+    /// Works on one job. A panic ends that job alone; whatever state it left behind is thrown away.
+    fn guarded(&self, checker: &mut Checker, work: impl FnOnce(&mut Checker)) {
+        if caught(|| work(checker)) {
+            *checker = self.checker();
+        }
+    }
+
+    fn checker(&self) -> Checker {
+        Checker::over(self.settings.database.clone(), &self.identity)
+    }
+}
+
+/// Whether the work panicked, which the log has learned then.
+fn caught(work: impl FnOnce()) -> bool {
+    let panicked = catch_unwind(AssertUnwindSafe(work)).is_err();
+    if panicked {
+        tracing::error!("a thread of the verifier panicked: this is a bug of dovelatch");
+    }
+    panicked
+}
+
+fn now() -> Now {
+    Now {
+        wall: clock::now(),
+        monotonic: monotonic(),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the verifier's threads bring the time to the pure parts"
+)]
+fn monotonic() -> Instant {
+    Instant::now()
+}
