@@ -8,6 +8,7 @@
 
 pub mod attempt;
 pub mod clock;
+pub mod config;
 pub mod model;
 pub mod password;
 pub mod random;
