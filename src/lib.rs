@@ -16,6 +16,7 @@ pub mod sasl;
 pub mod secret;
 pub mod session;
 pub mod store;
+pub mod telemetry;
 pub mod uses;
 pub mod verify;
 pub mod wire;
