@@ -14,6 +14,7 @@ pub mod password;
 pub mod random;
 pub mod sasl;
 pub mod secret;
+pub mod server;
 pub mod session;
 pub mod store;
 pub mod telemetry;

@@ -1,0 +1,351 @@
+//! One connection: a task between socket, session and verifier, without decisions of its own.
+//!
+//! It reads lines while the [`Session`] wants them and the peer takes its answers; hands attempts to
+//! the verifier, whose threads put verdicts into the [`Mailroom`] and ring; and holds a refusal back
+//! until the listener's `failure_delay` after its request came in. Everything that one wake-up brings
+//! leaves in one write. There is no idle time-out: login processes keep their connections for long.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::select;
+use tokio::sync::Notify;
+use tracing::warn;
+use zeroize::Zeroize;
+
+use super::output::Output;
+use super::{Drain, Shared, now, os};
+use crate::attempt::{Attempt, Outcome, Verdict};
+use crate::model::Mechanism;
+use crate::random;
+use crate::secret::Secret;
+use crate::session::auth_client::{Action, Session, Settings, Ticket};
+use crate::telemetry::Asked;
+use crate::verify::pool::LANE;
+use crate::wire::auth_client::Greeting;
+use crate::wire::line::{LineBuffer, MAX_LINE, TooLong};
+
+/// Most attempts of one connection that are being verified or wait for their refusal to leave; at it,
+/// and at [`LANE`] being verified, no further line is taken. Twice what the session holds open: those
+/// that the peer has cancelled count here until they are done.
+const MAX_PENDING: usize = 2 * crate::session::auth_client::MAX_OPEN;
+
+/// Bytes taken with one read.
+const CHUNK: usize = 4 * 1024;
+
+/// Most bytes taken once the daemon stops: four of the longest lines.
+const MAX_LAST: usize = 4 * MAX_LINE;
+
+/// How often requests are looked through for those that are over.
+const EXPIRY: Duration = Duration::from_secs(5);
+
+/// What the connections of one listener have in common.
+#[derive(Debug)]
+pub(super) struct Context {
+    /// The listener's, for the log.
+    pub(super) name: Arc<str>,
+    pub(super) mechanisms: Vec<Mechanism>,
+    pub(super) failure_delay: Duration,
+    pub(super) settings: Arc<Settings>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Serves one connection until the peer is done, or the daemon is.
+pub(super) async fn run(stream: UnixStream, context: Arc<Context>, mut drain: Drain) {
+    let mailroom = Arc::new(Mailroom::default());
+    let mut connection = match Connection::new(stream, context, Arc::clone(&mailroom)) {
+        Ok(connection) => connection,
+        Err(error) => return warn!(error = %error, "no cookie for a greeting"),
+    };
+    while let Ok(Some(wake)) = connection.turn(now()) {
+        let interest = connection.interest();
+        select! {
+            () = mailroom.bell.notified() => {}
+            ready = connection.stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => {
+                if ready.is_ok_and(|ready| ready.is_readable()) {
+                    connection.read(UnixStream::try_read);
+                }
+            }
+            () = until(wake) => {}
+            () = drain.begun(), if !connection.draining => connection.drain(),
+        }
+    }
+}
+
+async fn until(wake: Wake) {
+    match wake {
+        Wake::At(time) => tokio::time::sleep_until(time.into()).await,
+        Wake::Never => std::future::pending().await,
+    }
+}
+
+/// When the connection has to go on by itself.
+#[derive(Debug, Clone, Copy)]
+enum Wake {
+    At(Instant),
+    Never,
+}
+
+/// Where the verifier's threads leave their verdicts for a connection.
+#[derive(Debug, Default)]
+struct Mailroom {
+    /// At most [`LANE`]: no more are asked for. Costs nothing while it is empty.
+    decided: Mutex<Vec<Decided>>,
+    bell: Notify,
+}
+
+impl Mailroom {
+    fn lock(&self) -> MutexGuard<'_, Vec<Decided>> {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Decided {
+    ticket: Ticket,
+    arrived: Instant,
+    verdict: Verdict,
+}
+
+struct Connection {
+    stream: UnixStream,
+    /// Its own, as the greeting says it (CUID), and its lane in the verifier.
+    number: u32,
+    context: Arc<Context>,
+    session: Session,
+    lines: LineBuffer,
+    output: Output,
+    actions: Vec<Action>,
+    mailroom: Arc<Mailroom>,
+    /// Asked of the verifier, verdict not collected yet.
+    asked: usize,
+    /// Refusals by the time at which they leave; the serial keeps equal times apart.
+    refusals: BTreeMap<(Instant, u64), Ticket>,
+    /// When the session next forgets what is over.
+    expiry: Instant,
+    /// The peer sends nothing more: it gets what it asked for, then we close.
+    ended: bool,
+    /// The daemon stops: the same, and what was not read stays unread.
+    draining: bool,
+    /// Nothing counts any more but what is written already.
+    closing: bool,
+}
+
+impl Connection {
+    fn new(
+        stream: UnixStream,
+        context: Arc<Context>,
+        mailroom: Arc<Mailroom>,
+    ) -> Result<Self, random::Error> {
+        let hex = |byte: u8| format!("{byte:02x}");
+        let cookie: String = random::bytes::<16>()?.into_iter().map(hex).collect();
+        let number = context.shared.next_connection();
+        let greeting = Greeting {
+            mechanisms: &context.mechanisms,
+            spid: std::process::id(),
+            cuid: number,
+            cookie: &Secret::new(cookie.into_bytes()),
+        };
+        let mut output = Output::default();
+        output.buffer().extend_from_slice(&greeting.encode());
+        Ok(Self {
+            session: Session::new(Arc::clone(&context.settings)),
+            stream,
+            number,
+            context,
+            lines: LineBuffer::default(),
+            output,
+            actions: Vec::new(),
+            mailroom,
+            asked: 0,
+            refusals: BTreeMap::new(),
+            expiry: now() + EXPIRY,
+            ended: false,
+            draining: false,
+            closing: false,
+        })
+    }
+
+    /// Does whatever can be done now. `None`: the connection is done.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone.
+    fn turn(&mut self, now: Instant) -> io::Result<Option<Wake>> {
+        self.collect_verdicts(now);
+        self.release_refusals(now);
+        self.expire(now);
+        self.take_lines(now);
+        self.output.send(&self.stream, now)?;
+        let answered = self.closing || self.ended && !self.session.is_verifying();
+        if answered && self.output.is_empty() {
+            return Ok(None);
+        }
+        let refusal = self.refusals.keys().next().map(|(due, _)| *due);
+        // While lines come, expiry runs with them; without, only where it lets lines in again.
+        let expiry = (!self.takes_lines()).then_some(self.expiry);
+        let wake = refusal
+            .into_iter()
+            .chain(self.output.deadline())
+            .chain(expiry)
+            .min();
+        Ok(Some(wake.map_or(Wake::Never, Wake::At)))
+    }
+
+    /// What of the socket we wait for.
+    fn interest(&self) -> Option<Interest> {
+        let reads = (!self.ended && self.takes_lines()).then_some(Interest::READABLE);
+        let writes = (!self.output.is_empty()).then_some(Interest::WRITABLE);
+        reads.into_iter().chain(writes).reduce(Interest::add)
+    }
+
+    fn takes_lines(&self) -> bool {
+        !self.closing
+            && !self.draining
+            && !self.output.is_full()
+            && self.asked < LANE
+            && self.asked + self.refusals.len() < MAX_PENDING
+            && self.session.wants_input()
+    }
+
+    /// Takes one chunk, and returns how long it was; called only when every complete line before it was
+    /// taken.
+    fn read(&mut self, read: impl Fn(&UnixStream, &mut [u8]) -> io::Result<usize>) -> usize {
+        let mut chunk = [0; CHUNK];
+        match read(&self.stream, &mut chunk) {
+            Ok(0) => self.ended = true,
+            Ok(length) => {
+                let bytes = chunk.get_mut(..length).unwrap_or_default();
+                self.lines.push(bytes);
+                bytes.zeroize(); // There may be a password in it.
+                return length;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.ended = true,
+        }
+        0
+    }
+
+    /// Takes what the peer has sent already, and nothing after it.
+    fn drain(&mut self) {
+        let mut left = MAX_LAST;
+        while left > 0 && !self.ended && self.takes_lines() {
+            match self.read(|stream, chunk| os::read_now(stream, chunk)) {
+                0 => break,
+                length => left = left.saturating_sub(length),
+            }
+            self.take_lines(now());
+        }
+        self.ended = true;
+        self.draining = true;
+    }
+
+    fn take_lines(&mut self, now: Instant) {
+        while self.takes_lines() {
+            match self.lines.next_line() {
+                Ok(Some(line)) => self.session.on_line(&line, now, &mut self.actions),
+                Ok(None) => return,
+                Err(TooLong) => self.actions.push(Action::Close("a line is too long")),
+            }
+            self.perform(now);
+        }
+    }
+
+    fn collect_verdicts(&mut self, now: Instant) {
+        let decided = std::mem::take(&mut *self.mailroom.lock());
+        for Decided {
+            ticket,
+            arrived,
+            verdict,
+        } in decided
+        {
+            self.asked = self.asked.saturating_sub(1);
+            let due = match verdict {
+                Verdict::Deny => arrived + self.context.failure_delay,
+                Verdict::Allow(_) | Verdict::TryLater => now,
+            };
+            if due > now {
+                self.refusals.insert((due, ticket.serial), ticket);
+            } else {
+                self.session.on_verdict(ticket, &verdict, &mut self.actions);
+                self.perform(now);
+            }
+        }
+    }
+
+    fn release_refusals(&mut self, now: Instant) {
+        while let Some(first) = self.refusals.first_entry() {
+            if first.key().0 > now {
+                return;
+            }
+            let ticket = first.remove();
+            self.session
+                .on_verdict(ticket, &Verdict::Deny, &mut self.actions);
+            self.perform(now);
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if now >= self.expiry {
+            self.expiry = now + EXPIRY;
+            self.session.expire(now, &mut self.actions);
+            self.perform(now);
+        }
+    }
+
+    /// Does what the session asked for.
+    fn perform(&mut self, now: Instant) {
+        for action in std::mem::take(&mut self.actions) {
+            if self.closing {
+                return;
+            }
+            match action {
+                Action::Send(reply) => reply.encode(self.output.buffer()),
+                Action::Verify(ticket, attempt) => self.ask(ticket, *attempt, now),
+                Action::Refuse { reply, refusal } => {
+                    if let Some(reply) = reply {
+                        reply.encode(self.output.buffer());
+                    }
+                    Asked::log_refusal(&self.context.name, refusal);
+                }
+                Action::Close(why) => self.close(why, now),
+            }
+        }
+    }
+
+    /// The verdict's line is written when all is known, whatever has become of the connection: nobody
+    /// hides a guess by hanging up.
+    fn ask(&mut self, ticket: Ticket, attempt: Attempt, arrived: Instant) {
+        self.asked += 1;
+        let asked = Asked::from(&attempt);
+        let (listener, mailroom) = (Arc::clone(&self.context.name), Arc::clone(&self.mailroom));
+        let tell = move |outcome: &Outcome| asked.log(&listener, outcome);
+        let answer = move |verdict: Verdict| {
+            mailroom.lock().push(Decided {
+                ticket,
+                arrived,
+                verdict,
+            });
+            mailroom.bell.notify_one();
+        };
+        match self.context.shared.verifier.get() {
+            Some(verifier) => verifier.submit(self.number, attempt, arrived, answer, tell),
+            None => {
+                let outcome = Outcome::internal_error();
+                answer(outcome.verdict());
+                tell(&outcome);
+            }
+        }
+    }
+
+    fn close(&mut self, why: &'static str, now: Instant) {
+        self.closing = true;
+        if let Some(more) = self.context.shared.closed.pass(now) {
+            warn!(listener = %self.context.name, reason = why, more, "connection closed by us");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The daemon: puts the parts together; start, reload, drain, stop.
+//!
+//! Sockets are bound (or taken from systemd) first, as the user that started the daemon. If that is
+//! root it then becomes, for good, the owner of the database; until there is one, every log-in is
+//! answered *try later* and nothing but that path is looked at. One task accepts for each socket
+//! ([`listener`]), one serves each connection ([`connection`]); they share handles and nothing else.
+//! [`serve`] is the whole of `dovelatch serve`; [`Running`] is the same for the demo and tests.
+
+mod connection;
+mod database;
+mod error;
+mod handover;
+mod listener;
+mod os;
+mod output;
+mod rated;
+mod signals;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::select;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tracing::{info, warn};
+
+pub use error::{Error, Kind};
+
+use crate::config::{Config, Environment};
+use crate::session::auth_client::Settings;
+use crate::store::{Identity, Keep};
+use crate::verify::{self, Verifier};
+use connection::Context;
+use database::Database;
+use handover::Handed;
+use listener::Socket;
+use rated::Rated;
+use signals::{Event, Signals};
+
+/// How long a stop waits for what is in flight. Longer than any refusal is put off (4 s).
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long the end waits for the verifier's threads, which have answered everything by then as a rule, and
+/// write down the last uses. One that hangs on the database is left behind.
+const THREADS_END: Duration = Duration::from_secs(2);
+
+/// Runs the daemon in the foreground until SIGTERM or SIGINT; a second one ends it at once. SIGHUP
+/// lets it take a database that was put in the place of another. The whole of `dovelatch serve`.
+///
+/// To be called while the process has no other thread that reads the environment; the caller has set
+/// up telemetry.
+///
+/// # Errors
+///
+/// See [`Error::kind`]. Nothing that happens after the start is an error.
+pub fn serve(config: &Config, environment: &Environment) -> Result<(), Error> {
+    let handed = handover::take(&environment.listen_fd_names)?;
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
+        let mut signals = Signals::new().map_err(|source| Error::Start { source })?;
+        let server = Server::start(config, handed, Root::BecomesOwner).await?;
+        notified(handover::ready(server.sockets));
+        while let Event::Reload = signals.next().await {
+            server.reload();
+        }
+        notified(handover::stopping());
+        select! {
+            () = server.stop() => {}
+            () = signals.next_stop() => warn!("stopping at once"),
+        }
+        Ok(())
+    });
+    // Not dropped: that would wait for a blocking thread that waits for the database.
+    runtime.shutdown_background();
+    served
+}
+
+/// A daemon in this process, for `demo` and tests: the same code as [`serve`], without signals,
+/// without systemd and without changing user.
+#[derive(Debug)]
+pub struct Running {
+    runtime: Runtime,
+    server: Server,
+}
+
+impl Running {
+    /// Returns once the sockets answer. Not to be called from a tokio task.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`].
+    pub fn start(config: &Config) -> Result<Self, Error> {
+        let runtime = runtime()?;
+        let server = runtime.block_on(Server::start(config, Handed::new(), Root::StaysRoot))?;
+        Ok(Self { runtime, server })
+    }
+
+    /// How many hashes have been computed since the start: for tests that count instead of timing.
+    pub fn hashes(&self) -> u64 {
+        self.server
+            .shared
+            .verifier
+            .get()
+            .map_or(0, Verifier::hashes)
+    }
+
+    /// What SIGHUP does.
+    pub fn reload(&self) {
+        self.server.reload();
+    }
+
+    /// What SIGTERM does: answers what is in flight, then closes.
+    pub fn stop(self) {
+        self.runtime.block_on(self.server.stop());
+        self.runtime.shutdown_background();
+    }
+}
+
+/// Whether a daemon that root started goes on as the owner of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Root {
+    BecomesOwner,
+    StaysRoot,
+}
+
+/// What all tasks share.
+#[derive(Debug)]
+struct Shared {
+    /// Empty while the daemon is root still, and waits for a database to see whom it should become.
+    verifier: OnceLock<Verifier>,
+    /// A place for each connection, whichever its listener.
+    room: Arc<Semaphore>,
+    connections: AtomicU32,
+    /// Connections that we closed over what the peer sent, for the log.
+    closed: Rated,
+    accept_failures: Rated,
+}
+
+impl Shared {
+    /// The number of the next connection; never 0.
+    fn next_connection(&self) -> u32 {
+        self.connections.fetch_add(1, Ordering::Relaxed).max(1)
+    }
+}
+
+/// Tells a task when to drain, and the server when the task has ended.
+#[derive(Debug, Clone)]
+struct Drain {
+    begun: watch::Receiver<bool>,
+    _alive: mpsc::Sender<Infallible>,
+}
+
+impl Drain {
+    async fn begun(&mut self) {
+        // An error means that the server is gone: then it is high time.
+        let _ = self.begun.wait_for(|begun| *begun).await;
+    }
+}
+
+/// A daemon that serves.
+#[derive(Debug)]
+struct Server {
+    shared: Arc<Shared>,
+    database: Arc<Database>,
+    sockets: usize,
+    drain: watch::Sender<bool>,
+    /// Yields nothing, and ends when the last task has.
+    ended: mpsc::Receiver<Infallible>,
+}
+
+impl Server {
+    async fn start(config: &Config, handed: Handed, root: Root) -> Result<Self, Error> {
+        let sockets = sockets(config, handed).await?;
+        let shared = Arc::new(Shared {
+            verifier: OnceLock::new(),
+            room: Arc::new(Semaphore::new(listener::MAX_CONNECTIONS)),
+            connections: AtomicU32::new(1),
+            closed: Rated::default(),
+            accept_failures: Rated::default(),
+        });
+        let identity = Identity::default();
+        let settings = verify::Settings {
+            database: config.database.clone(),
+            threads: config.hash.threads,
+            uses: config.keep.uses,
+            keep: Keep {
+                tombstones: config.keep.tombstones,
+                events: config.keep.events,
+            },
+        };
+        let database = Database {
+            shared: Arc::clone(&shared),
+            settings,
+            identity,
+            reload: Notify::new(),
+        };
+        if root == Root::StaysRoot || !os::is_root() {
+            database
+                .verify()
+                .map_err(|source| Error::Start { source })?;
+        } else {
+            // Now, so that the first log-in is answered; `prepare` tells of trouble and tries again.
+            let _ = database.verify_as_owner();
+        }
+        let database = Arc::new(database);
+        tokio::spawn(Arc::clone(&database).keep_prepared());
+
+        let (drain, begun) = watch::channel(false);
+        let (alive, ended) = mpsc::channel(1);
+        let count = sockets.len();
+        for (listener, socket) in sockets {
+            let settings = Settings {
+                mechanisms: listener.mechanisms.clone(),
+                default_domain: config.default_domain.clone(),
+                separator: config.separator,
+            };
+            let context = Context {
+                name: listener.name.as_str().into(),
+                mechanisms: listener.mechanisms.clone(),
+                failure_delay: listener.failure_delay,
+                settings: Arc::new(settings),
+                shared: Arc::clone(&shared),
+            };
+            let drain = Drain {
+                begun: begun.clone(),
+                _alive: alive.clone(),
+            };
+            tokio::spawn(socket.accept(Arc::new(context), drain));
+        }
+        info!(sockets = count, database = ?config.database, "serving");
+        Ok(Self {
+            shared,
+            database,
+            sockets: count,
+            drain,
+            ended,
+        })
+    }
+
+    /// Takes whatever database is there next. Connections live on.
+    fn reload(&self) {
+        self.database.reload();
+        info!("reloaded: whatever database is there now is served");
+    }
+
+    /// Stops accepting, answers what is in flight, closes; writes down what was used.
+    async fn stop(mut self) {
+        info!("stopping");
+        let _ = self.drain.send(true);
+        let ended = tokio::time::timeout(DRAIN, self.ended.recv()).await;
+        if ended.is_err() {
+            warn!("connections are closed with requests in flight");
+        }
+        if let Some(verifier) = self.shared.verifier.get().cloned() {
+            // It waits for threads: not on one that must see the next signal.
+            let stop = tokio::task::spawn_blocking(move || verifier.stop());
+            if tokio::time::timeout(THREADS_END, stop).await.is_err() {
+                warn!("threads that wait for the database are left behind");
+            }
+        }
+        info!("stopped");
+    }
+}
+
+/// The sockets of each listener: those handed over under its name, else one that we bind.
+async fn sockets(
+    config: &Config,
+    mut handed: Handed,
+) -> Result<Vec<(&crate::config::Listener, Socket)>, Error> {
+    let unknown = |(name, _): &&(String, _)| {
+        !config
+            .listeners
+            .iter()
+            .any(|listener| listener.name == *name)
+    };
+    if let Some((name, _)) = handed.iter().find(unknown) {
+        return Err(Error::UnknownDescriptor { name: name.clone() });
+    }
+    if config.listeners.is_empty() {
+        return Err(Error::NoListener);
+    }
+    let mut sockets = Vec::new();
+    for listener in &config.listeners {
+        let (ours, rest) = handed
+            .into_iter()
+            .partition::<Handed, _>(|(name, _)| *name == listener.name);
+        handed = rest;
+        if ours.is_empty() {
+            sockets.push((listener, Socket::bind(listener).await?));
+            info!(listener = %listener.name, path = ?listener.path, "socket bound");
+            continue;
+        }
+        for (name, socket) in ours {
+            let socket =
+                Socket::handed_over(socket).map_err(|source| Error::Descriptor { name, source })?;
+            sockets.push((listener, socket));
+            info!(listener = %listener.name, "socket taken over from systemd");
+        }
+    }
+    Ok(sockets)
+}
+
+/// A service manager that does not listen is no reason not to serve.
+fn notified(result: io::Result<()>) {
+    if let Err(error) = result {
+        warn!(error = %error, "cannot notify systemd");
+    }
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("dovelatch-io")
+        .build()
+        .map_err(|source| Error::Start { source })
+}
+
+/// The clock that never jumps: here, and nowhere else in the daemon.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the monotonic clock"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
