@@ -6,6 +6,7 @@
 //! [`verify::decide`] is the only place that says yes) → [`store`] (SQLite). An operator's commands go
 //! `cli` → `admin` → [`store`] instead. `ARCHITECTURE.md` is the map with the reasons.
 
+pub mod admin;
 pub mod attempt;
 pub mod clock;
 pub mod config;
