@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod attempt;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod model;
