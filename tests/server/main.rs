@@ -1,0 +1,50 @@
+//! The daemon from outside, over real Unix sockets and with a real database.
+//!
+//! Tests that need a process of their own (signals, a change of user, sockets handed over, a lock that
+//! ends with its holder) start this program again with `DOVELATCH_TEST_SERVE` naming a configuration:
+//! it then is `dovelatch serve` and nothing else.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
+mod daemon;
+mod floods;
+mod log_ins;
+mod peer;
+mod persons;
+mod secrets;
+mod site;
+mod sockets;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    if let Some(config) = daemon::configuration() {
+        return daemon::serve(&config);
+    }
+    let arguments = Arguments::from_args();
+    let trials = [
+        log_ins::trials(),
+        floods::trials(),
+        persons::trials(),
+        secrets::trials(),
+        sockets::trials(),
+        daemon::trials(),
+    ];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
+}
+
+/// A test that has failed if it panics.
+fn trial(name: &str, test: fn()) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
+}
