@@ -1,0 +1,189 @@
+//! The mail program's side: lines over TCP, and as much of IMAP, POP3 and SMTP as a log-in needs.
+//! Answers are returned whole and compared by the tests: what a person sees is what counts.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpStream};
+
+use data_encoding::BASE64;
+
+use crate::machine::Machine;
+
+#[derive(Debug)]
+struct Conversation(BufReader<TcpStream>);
+
+impl Conversation {
+    fn open(machine: &Machine, from: Ipv4Addr, port: u16) -> Self {
+        Self(BufReader::new(
+            machine.connect(from, port).expect("the server listens"),
+        ))
+    }
+
+    fn send(&mut self, line: &str) {
+        self.0
+            .get_mut()
+            .write_all(format!("{line}\r\n").as_bytes())
+            .expect("the server reads");
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("the server answers");
+        assert!(line.ends_with('\n'), "the server hung up after {line:?}");
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    }
+
+    /// Lines until one of which this is true; that one included.
+    fn lines_until(&mut self, last: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut lines = vec![self.line()];
+        while !last(&lines[lines.len() - 1]) {
+            lines.push(self.line());
+        }
+        lines
+    }
+}
+
+#[derive(Debug)]
+pub struct Imap(Conversation);
+
+impl Imap {
+    pub fn connect(machine: &Machine, from: Ipv4Addr) -> Self {
+        let mut imap = Self(Conversation::open(machine, from, 143));
+        let greeting = imap.0.line();
+        assert!(greeting.starts_with("* OK [CAPABILITY "), "{greeting}");
+        imap
+    }
+
+    /// The answer to `LOGIN`, without its tag.
+    pub fn login(&mut self, mailbox: &str, password: &str) -> String {
+        self.command(&format!("LOGIN \"{mailbox}\" \"{password}\""))
+            .pop()
+            .expect("not empty")
+    }
+
+    /// The answer to `AUTHENTICATE PLAIN` for another's mailbox, without its tag.
+    pub fn authenticate_for(&mut self, wanted: &str, mailbox: &str, password: &str) -> String {
+        let response = plain(wanted, mailbox, password);
+        self.command(&format!("AUTHENTICATE PLAIN {response}"))
+            .pop()
+            .expect("not empty")
+    }
+
+    /// The answer to `SELECT INBOX`, without its tag.
+    pub fn select(&mut self) -> String {
+        self.command("SELECT INBOX").pop().expect("not empty")
+    }
+
+    /// The only message in the inbox.
+    pub fn read_message(&mut self) -> String {
+        let selected = self.command("SELECT INBOX");
+        assert!(
+            selected.iter().any(|line| line == "* 1 EXISTS"),
+            "{selected:?}"
+        );
+        self.command("FETCH 1 BODY[TEXT]").join("\n")
+    }
+
+    fn command(&mut self, command: &str) -> Vec<String> {
+        self.0.send(&format!("a {command}"));
+        let mut answer = self.0.lines_until(|line| line.starts_with("a "));
+        if let Some(last) = answer.last_mut() {
+            last.drain(..2);
+        }
+        answer
+    }
+}
+
+#[derive(Debug)]
+pub struct Pop3(Conversation);
+
+impl Pop3 {
+    pub fn connect(machine: &Machine, from: Ipv4Addr) -> Self {
+        let mut pop3 = Self(Conversation::open(machine, from, 110));
+        let greeting = pop3.0.line();
+        assert!(greeting.starts_with("+OK"), "{greeting}");
+        pop3
+    }
+
+    /// The answer to `PASS`.
+    pub fn login(&mut self, mailbox: &str, password: &str) -> String {
+        self.0.send(&format!("USER {mailbox}"));
+        let answer = self.0.line();
+        assert!(answer.starts_with("+OK"), "{answer}");
+        self.0.send(&format!("PASS {password}"));
+        self.0.line()
+    }
+
+    /// The first message.
+    pub fn read_message(&mut self) -> String {
+        self.0.send("RETR 1");
+        let message = self
+            .0
+            .lines_until(|line| line == "." || line.starts_with("-ERR"));
+        message.join("\n")
+    }
+}
+
+#[derive(Debug)]
+pub struct Smtp(Conversation);
+
+impl Smtp {
+    /// Up to the answer to `EHLO`, which must offer both mechanisms.
+    pub fn connect(machine: &Machine, from: Ipv4Addr, port: u16) -> Self {
+        let mut smtp = Self(Conversation::open(machine, from, port));
+        let greeting = smtp.answer();
+        assert!(greeting.starts_with("220 "), "{greeting}");
+        smtp.0.send("EHLO client.example.org");
+        let offers = smtp.0.lines_until(|line| line.starts_with("250 "));
+        assert!(
+            offers.iter().any(|line| line == "250-AUTH PLAIN LOGIN"),
+            "{offers:?}"
+        );
+        smtp
+    }
+
+    pub fn plain(&mut self, mailbox: &str, password: &str) -> String {
+        self.send_plain(mailbox, password);
+        self.answer()
+    }
+
+    /// The question of [`Self::plain`] without waiting for its [`Self::answer`].
+    pub fn send_plain(&mut self, mailbox: &str, password: &str) {
+        self.0
+            .send(&format!("AUTH PLAIN {}", plain("", mailbox, password)));
+    }
+
+    /// `AUTH PLAIN` with another's mailbox as the authorization identity.
+    pub fn plain_for(&mut self, wanted: &str, mailbox: &str, password: &str) -> String {
+        self.0
+            .send(&format!("AUTH PLAIN {}", plain(wanted, mailbox, password)));
+        self.answer()
+    }
+
+    pub fn plain_without_initial_response(&mut self, mailbox: &str, password: &str) -> String {
+        self.0.send("AUTH PLAIN");
+        assert_eq!(self.answer(), "334 ", "an empty challenge");
+        self.0.send(&plain("", mailbox, password));
+        self.answer()
+    }
+
+    pub fn login(&mut self, mailbox: &str, password: &str) -> String {
+        self.0.send("AUTH LOGIN");
+        for (prompt, response) in [("Username:", mailbox), ("Password:", password)] {
+            assert_eq!(
+                self.answer(),
+                format!("334 {}", BASE64.encode(prompt.as_bytes()))
+            );
+            self.0.send(&BASE64.encode(response.as_bytes()));
+        }
+        self.answer()
+    }
+
+    pub fn answer(&mut self) -> String {
+        self.0.line()
+    }
+}
+
+/// The message of PLAIN: authorization identity, which may be empty, authentication identity, password.
+fn plain(wanted: &str, mailbox: &str, password: &str) -> String {
+    BASE64.encode(format!("{wanted}\0{mailbox}\0{password}").as_bytes())
+}

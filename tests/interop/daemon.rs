@@ -1,0 +1,111 @@
+//! The daemon, as an administrator or systemd starts it.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::machine::greets;
+use crate::site::{DOVELATCH, Site};
+use crate::wait::{LONG, until};
+
+#[derive(Debug)]
+pub struct Daemon {
+    process: Child,
+}
+
+impl Daemon {
+    /// Binds its sockets itself.
+    pub fn start(site: &Site) -> Self {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", DOVELATCH])
+            .stdin(Stdio::null())
+            .stdout(log(site));
+        Self::spawn(site, command)
+    }
+
+    fn spawn(site: &Site, mut command: Command) -> Self {
+        let process = command
+            .arg("--config")
+            .arg(site.config())
+            .arg("serve")
+            .stderr(log(site))
+            .spawn()
+            .expect("setpriv is a part of util-linux");
+        let mut daemon = Self { process };
+        for socket in [site.lua_socket(), site.postfix_socket()] {
+            until(&format!("a greeting on {}", socket.display()), LONG, || {
+                let exit = daemon.process.try_wait().expect("our own child");
+                assert_eq!(exit, None, "the daemon went down");
+                greets(&socket).then_some(())
+            });
+        }
+        daemon
+    }
+
+    /// The way systemd stops it: it must end by itself, and say that all was well.
+    pub fn stop(mut self) {
+        let pid = i32::try_from(self.process.id()).expect("process ids are small");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("our own child");
+        let status = until("the daemon's end", LONG, || {
+            self.process.try_wait().expect("our child")
+        });
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _already_gone = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
+
+/// The listening sockets of a site, held while daemons come and go, as systemd holds those of its
+/// socket units: who connects meanwhile waits instead of failing.
+#[derive(Debug)]
+pub struct Held {
+    lua: UnixListener,
+    postfix: UnixListener,
+}
+
+impl Held {
+    pub fn bind(site: &Site) -> Self {
+        let lua = UnixListener::bind(site.lua_socket()).expect("a new socket");
+        let postfix = UnixListener::bind(site.postfix_socket()).expect("a new socket");
+        // SocketUser=, SocketGroup= and SocketMode= of the socket unit.
+        let (user, group) = site.tree.user("postfix");
+        chown(site.postfix_socket(), Some(user), Some(group)).expect("we are root");
+        fs::set_permissions(site.postfix_socket(), Permissions::from_mode(0o660)).expect("as root");
+        Self { lua, postfix }
+    }
+
+    /// Descriptors from 3 on, their names in order, and the process that shall use them: without
+    /// `unsafe` a parent cannot say that before the fork, so a shell does, which then becomes the
+    /// daemon. It gets the sockets as its standard input and output.
+    pub fn start(&self, site: &Site) -> Daemon {
+        const HAND_OVER: &str = r#"exec 3<&0 4<&1 </dev/null >&2
+            export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=lua:postfix
+            exec "$@""#;
+        let descriptor =
+            |listener: &UnixListener| OwnedFd::from(listener.try_clone().expect("a descriptor"));
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "sh", "-c", HAND_OVER, "sh"])
+            .arg(DOVELATCH)
+            .stdin(Stdio::from(descriptor(&self.lua)))
+            .stdout(Stdio::from(descriptor(&self.postfix)));
+        Daemon::spawn(site, command)
+    }
+}
+
+fn log(site: &Site) -> File {
+    let path = site.path("log/dovelatch.log");
+    let log = OpenOptions::new().create(true).append(true).open(path);
+    log.expect("own directory")
+}
