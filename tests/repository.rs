@@ -1,0 +1,165 @@
+//! About the repository as a whole: nothing in it belongs to one person's machine, and nothing lies
+//! in contrib/ or packaging/ that no document mentions.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn no_file_names_a_home_directory() {
+    let mut found = Vec::new();
+    for file in files(Path::new(ROOT)) {
+        // Not text: nothing to read in it.
+        let Ok(text) = fs::read_to_string(&file) else {
+            continue;
+        };
+        let lines = text.lines().filter(|line| names_home_directory(line));
+        found.extend(lines.map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_home_directory_is_recognised() {
+    for home in [
+        ["/ho", "me/ana/x"],
+        ["/ro", "ot/.cargo"],
+        ["/Us", "ers/ana/x"],
+    ] {
+        assert!(names_home_directory(&format!("see {}", home.concat())));
+    }
+    for other in [
+        "home = /var/vmail/%{user}, or /home",
+        "{base}/home/%u",
+        "/var/home/ana/x",
+    ] {
+        assert!(!names_home_directory(other), "{other}");
+    }
+}
+
+#[test]
+fn every_file_for_administrators_is_in_a_document() {
+    let mut missing = Vec::new();
+    let documents = ["README.md", "ARCHITECTURE.md"].map(read).concat();
+    for folder in ["contrib", "packaging"] {
+        for file in files(&Path::new(ROOT).join(folder)) {
+            let path = file
+                .strip_prefix(ROOT)
+                .expect("below it")
+                .display()
+                .to_string();
+            let name = file
+                .file_name()
+                .and_then(|name| name.to_str())
+                .expect("a name of ours");
+            let beside = file.with_file_name("README.md");
+            let beside = fs::read_to_string(beside).unwrap_or_default();
+            if name != "README.md" && !documents.contains(&path) && !beside.contains(name) {
+                missing.push(path);
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "in no document:\n{}",
+        missing.join("\n")
+    );
+}
+
+#[test]
+fn every_test_that_the_advisories_name_exists() {
+    let sources = ["src", "tests"]
+        .map(|folder| files(&Path::new(ROOT).join(folder)))
+        .concat();
+    let rust = sources
+        .iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "rs"));
+    let code: String = rust
+        .map(|file| fs::read_to_string(file).expect("a source of ours"))
+        .collect();
+    let advisories = read("tests/advisories.md");
+    let cells = advisories
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").nth(2));
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    // A function, or a case that a harness of ours runs under this name.
+    let exists = |name: &&str| {
+        code.contains(&format!("fn {name}(")) || code.contains(&format!("\"{name}\""))
+    };
+    let missing: Vec<_> = names.filter(|name| !exists(name)).collect();
+    assert!(
+        missing.is_empty(),
+        "there is no test\n{}",
+        missing.join("\n")
+    );
+}
+
+#[test]
+fn no_document_waits_for_a_text() {
+    // In two parts, for this file is a document of ours too.
+    let mark = ["<!-- OUT", "PUT"].concat();
+    assert_nowhere(&[&mark]);
+}
+
+#[test]
+fn every_source_that_is_cited_can_be_read() {
+    // Papers that lie elsewhere, and a directory that never came.
+    let papers = [
+        ["DESIGN", ".md"],
+        ["PROTOCOL", ".md"],
+        ["STYLE", ".md"],
+        ["`fac", "ts`"],
+        ["fac", "ts/"],
+        ["contrib/fail", "2ban"],
+    ];
+    let papers = papers.map(|parts| parts.concat());
+    assert_nowhere(&papers.each_ref().map(String::as_str));
+}
+
+/// None of these words is in any file.
+fn assert_nowhere(words: &[&str]) {
+    let mut found = Vec::new();
+    for file in files(Path::new(ROOT)) {
+        // Not text: nothing to read in it.
+        let Ok(text) = fs::read_to_string(&file) else {
+            continue;
+        };
+        let lines = text
+            .lines()
+            .filter(|line| words.iter().any(|word| line.contains(word)));
+        found.extend(lines.map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+/// Whether an absolute path into one is in it; `{base}` with such a path behind it is none.
+fn names_home_directory(line: &str) -> bool {
+    // In two parts each, for this file is read too.
+    let homes = [["/ho", "me/"], ["/ro", "ot/"], ["/Us", "ers/"]].map(|parts| parts.concat());
+    let ends_a_word =
+        |before: &str| before.ends_with(|c: char| c.is_alphanumeric() || "}.-_~".contains(c));
+    homes.iter().any(|home| {
+        let mut found = line.match_indices(home.as_str());
+        found.any(|(index, _)| !ends_a_word(&line[..index]))
+    })
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(name)).expect("a document of ours")
+}
+
+/// All files below, without what git and cargo keep there.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory of ours");
+    let paths = entries.map(|entry| entry.expect("a directory of ours").path());
+    let ours = paths.filter(|path| !path.ends_with(".git") && !path.ends_with("target"));
+    ours.flat_map(|path| {
+        if path.is_dir() {
+            files(&path)
+        } else {
+            vec![path]
+        }
+    })
+    .collect()
+}
