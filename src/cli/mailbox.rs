@@ -11,7 +11,7 @@ use super::error::Error;
 use super::live;
 use super::names::{self, Name};
 use super::output::{Answer, shown};
-use super::revoke::RevokedDevices;
+use super::revoke::{Removed, RevokedDevices};
 use super::table::Table;
 use crate::model::Mailbox;
 use crate::store::{IfThere, MailboxRow, Revoked};
@@ -146,7 +146,8 @@ fn remove(name: &Mailbox, question: Question, context: &mut Context<'_>) -> Resu
     let revoked = (admin.store).remove_mailbox(&mailbox, &admin.actor, now)?;
     let revoked = RevokedDevices::done(revoked);
     context.output.answer(&Removed {
-        mailbox: mailbox.clone(),
+        kind: "mailbox",
+        name: mailbox.as_str(),
         revoked: &revoked,
     })?;
     if !revoked.devices.is_empty() {
@@ -175,24 +176,6 @@ impl Answer for Did {
     fn json(&self) -> Value {
         let names: Vec<&str> = self.mailboxes.iter().map(Mailbox::as_str).collect();
         json!({ self.word: names })
-    }
-}
-
-struct Removed<'a> {
-    mailbox: Mailbox,
-    revoked: &'a RevokedDevices,
-}
-
-impl Answer for Removed<'_> {
-    fn words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.revoked.devices.is_empty() {
-            self.revoked.words(f)?;
-        }
-        writeln!(f, "removed mailbox {}", shown(self.mailbox.as_str()))
-    }
-
-    fn json(&self) -> Value {
-        json!({ "removed": [self.mailbox.as_str()], "revoked": self.revoked.json() })
     }
 }
 

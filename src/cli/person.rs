@@ -13,7 +13,7 @@ use super::live;
 use super::mailbox::if_there;
 use super::names::{self, Name};
 use super::output::{Answer, shown};
-use super::revoke::RevokedDevices;
+use super::revoke::{Removed, RevokedDevices};
 use super::table::Table;
 use crate::model::Person;
 use crate::store::{AccessListRow, PersonRow};
@@ -113,7 +113,8 @@ fn remove(name: &Person, question: Question, context: &mut Context<'_>) -> Resul
     let revoked = admin.store.remove_person(&person, &admin.actor, now)?;
     let revoked = RevokedDevices::done(revoked);
     context.output.answer(&Removed {
-        person: &person,
+        kind: "person",
+        name: person.as_str(),
         revoked: &revoked,
     })?;
     live::note_accesses(context, &accesses);
@@ -135,24 +136,6 @@ impl Answer for Added {
     fn json(&self) -> Value {
         let names: Vec<&str> = self.0.iter().map(Person::as_str).collect();
         json!({ "added": names })
-    }
-}
-
-struct Removed<'a> {
-    person: &'a Person,
-    revoked: &'a RevokedDevices,
-}
-
-impl Answer for Removed<'_> {
-    fn words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.revoked.devices.is_empty() {
-            self.revoked.words(f)?;
-        }
-        writeln!(f, "removed person {}", shown(self.person.as_str()))
-    }
-
-    fn json(&self) -> Value {
-        json!({ "removed": [self.person.as_str()], "revoked": self.revoked.json() })
     }
 }
 

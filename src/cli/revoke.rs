@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bulk::{Question, named};
 use super::context::{Context, Database};
 use super::error::Error;
 use super::list::require;
 use super::live;
-use super::output::Answer;
+use super::output::{Answer, shown};
 use super::show::device_json;
 use super::span::Span;
 use super::which::{Named, active_by_id};
@@ -172,5 +172,26 @@ impl Answer for RevokedDevices {
         self.devices
             .iter()
             .try_for_each(|device| writeln!(f, "{}", device.id))
+    }
+}
+
+/// A mailbox or a person that was removed, with what was revoked on the way.
+pub(crate) struct Removed<'a> {
+    /// `mailbox` or `person`.
+    pub(crate) kind: &'static str,
+    pub(crate) name: &'a str,
+    pub(crate) revoked: &'a RevokedDevices,
+}
+
+impl Answer for Removed<'_> {
+    fn words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.revoked.devices.is_empty() {
+            self.revoked.words(f)?;
+        }
+        writeln!(f, "removed {} {}", self.kind, shown(self.name))
+    }
+
+    fn json(&self) -> Value {
+        json!({ "removed": [self.name], "revoked": self.revoked.json() })
     }
 }
