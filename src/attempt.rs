@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{AccessId, ClientText, DeviceId, Mailbox, Mechanism, Person, Service};
+use crate::model::{AccessId, ClientText, DeviceId, Mailbox, Mechanism, Person, SecretId, Service};
 use crate::secret::Secret;
 
 /// Somebody wants in.
@@ -41,8 +41,18 @@ pub enum Verdict {
 pub struct Allowed {
     pub mailbox: Mailbox,
     pub device: DeviceId,
+    /// Which of its secrets was shown: its row is read once more when a mail process takes over.
+    pub secret: SecretId,
     /// Whose device password it was, where not the mailbox owner's, and by which access.
     pub person: Option<(Person, AccessId)>,
+}
+
+/// A log-in that was let in, and waits for the mail process that will serve it.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// What was asked, without the password.
+    pub attempt: Attempt,
+    pub allowed: Allowed,
 }
 
 /// A verdict with what only the log may know.

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use environment::Environment;
 pub use error::{Error, Wrong};
 
-use crate::model::{Domain, Mechanism, Separator};
+use crate::model::{Domain, Mechanism, Separator, Userdb};
 use crate::password::phc::Cost;
 
 /// Where the database is if nothing says otherwise.
@@ -59,13 +59,52 @@ pub struct Config {
     /// delegate.
     pub separator: Option<Separator>,
     pub keep: Keep,
+    /// `[userdb]`: required with a listener of type `master` or `userdb`.
+    pub userdb: Option<Userdb>,
+    pub dovecot: Dovecot,
 }
 
-/// `[[listen]]`: one socket, of type `auth`.
+/// `[dovecot]`: how live sessions are ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dovecot {
+    pub kick: Kick,
+    /// Absolute. Dovecot's `base_dir`: its sockets are in there.
+    pub base_dir: PathBuf,
+    /// The program, by its path or by a name that is searched for in `PATH`.
+    pub doveadm: PathBuf,
+    /// Given to it with `-c`.
+    pub config: Option<PathBuf>,
+}
+
+/// Whom to ask for the end of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kick {
+    /// anvil where it is Dovecot 2.4's and can be reached, else doveadm where there is one, else nobody.
+    Auto,
+    Anvil,
+    Doveadm,
+    Off,
+}
+
+/// Which protocol a socket speaks, and with whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerType {
+    /// Postfix, the Lua script.
+    Auth,
+    /// Login processes.
+    Login,
+    /// Mail processes.
+    Master,
+    /// LMTP, doveadm.
+    Userdb,
+}
+
+/// `[[listen]]`: one socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// For the log, and for the systemd descriptor of that name: letters, digits, `.`, `_`, `-`.
     pub name: String,
+    pub kind: ListenerType,
     /// Absolute, and short enough for a socket.
     pub path: PathBuf,
     /// Numeric, resolved from a name when the configuration is read; unchanged if absent.
@@ -126,6 +165,13 @@ impl Config {
             },
             separator: None,
             keep: DEFAULT_KEEP,
+            userdb: None,
+            dovecot: Dovecot {
+                kick: Kick::Auto,
+                base_dir: PathBuf::from("/run/dovecot"),
+                doveadm: PathBuf::from("doveadm"),
+                config: None,
+            },
         }
     }
 }

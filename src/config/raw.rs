@@ -10,7 +10,8 @@ use toml::Spanned;
 
 use super::error::{Error, Wrong};
 use super::{
-    Config, DAY, DEFAULT_FAILURE_DELAY, DEFAULT_MODE, Hash, Keep, Listener, MAX_FAILURE_DELAY,
+    Config, DAY, DEFAULT_FAILURE_DELAY, DEFAULT_MODE, Hash, Keep, Listener, ListenerType,
+    MAX_FAILURE_DELAY,
 };
 use crate::model::{Domain, Mechanism, Separator};
 
@@ -159,6 +160,7 @@ impl RawListener {
         let path = socket_path(self.path.get_ref());
         Ok(Listener {
             name: optional("name", self.name, kind.clone(), |name| listener_name(name))?,
+            kind: ListenerType::Auth,
             path: path.map_err(|wrong| ("path", self.path.span(), wrong))?,
             owner: optional("owner", self.owner, None, |owner| user(owner).map(Some))?,
             group: optional("group", self.group, None, |name| group(name).map(Some))?,

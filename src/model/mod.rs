@@ -11,13 +11,15 @@ mod limits;
 mod name;
 mod service;
 mod time;
+mod userdb;
 
 pub use client_text::ClientText;
 pub use event::{Action, Actor, Via};
-pub use id::{ALPHABET, AccessId, DeviceId, IdError};
+pub use id::{ALPHABET, AccessId, DeviceId, IdError, SecretId};
 pub use label::{Label, LabelError};
 pub use limits::{Limits, Networks, NetworksError};
 pub(crate) use name::is_invisible;
 pub use name::{Domain, Mailbox, NameError, Person, Separator, SeparatorError};
 pub use service::{Mechanism, Service, Services, ServicesError};
 pub use time::Timestamp;
+pub use userdb::{Entry, FieldError, FieldName, Fields, Template, Userdb};

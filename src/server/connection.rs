@@ -312,6 +312,7 @@ impl Connection {
                     }
                     Asked::log_refusal(&self.context.name, refusal);
                 }
+                Action::Finish { .. } | Action::Forget(_) => {}
                 Action::Close(why) => self.close(why, now),
             }
         }

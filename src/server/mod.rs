@@ -30,7 +30,7 @@ use tracing::{info, warn};
 pub use error::{Error, Kind};
 
 use crate::config::{Config, Environment};
-use crate::session::auth_client::Settings;
+use crate::session::auth_client::{Kind as Side, Settings};
 use crate::store::{Identity, Keep};
 use crate::verify::{self, Verifier};
 use connection::Context;
@@ -213,6 +213,7 @@ impl Server {
         let count = sockets.len();
         for (listener, socket) in sockets {
             let settings = Settings {
+                kind: Side::Client,
                 mechanisms: listener.mechanisms.clone(),
                 default_domain: config.default_domain.clone(),
                 separator: config.separator,

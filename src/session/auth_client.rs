@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use self::replies::Which;
 use super::credentials::{self, Claim, Names, Origin};
-use crate::attempt::{Attempt, Reason, Verdict};
+use crate::attempt::{Admitted, Attempt, Reason, Verdict};
 use crate::model::{ClientText, Domain, Mechanism, Separator, Service};
 use crate::sasl::{Exchange, Step, base64};
 use crate::secret::Secret;
@@ -51,6 +51,15 @@ pub enum Action {
         reply: Option<Reply>,
         refusal: Refusal,
     },
+    /// Keep this in the table of finished requests ([`crate::session::finished`]), before what follows is
+    /// sent: a mail process will ask for it.
+    Finish {
+        id: RequestId,
+        begun: Instant,
+        admitted: Box<Admitted>,
+    },
+    /// The finished request of this id, if there is one, must not be given out any more.
+    Forget(RequestId),
     /// Log why and hang up, once everything before this action was written.
     Close(&'static str),
 }
@@ -67,9 +76,19 @@ pub struct Refusal {
     pub local: Option<IpAddr>,
 }
 
+/// What an OK means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It is the end: Postfix, the Lua script.
+    Client,
+    /// A mail process asks for the rest of it on a master socket: login processes.
+    Login,
+}
+
 /// What a listener's sessions have in common.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    pub kind: Kind,
     pub mechanisms: Vec<Mechanism>,
     pub default_domain: Option<Domain>,
     /// Between mailbox and person in a log-in name; `None`: no name has both.

@@ -4,4 +4,6 @@
 //! [`Attempt`](crate::attempt::Attempt), and the answer may come at any time, or too late.
 
 pub mod auth_client;
+pub mod auth_master;
 mod credentials;
+pub mod finished;

@@ -16,13 +16,14 @@ mod sqlite;
 #[cfg(test)]
 mod trouble;
 
+pub use crate::model::SecretId;
 pub use error::Error;
 pub use link::Identity;
 pub use reader::Reader;
 pub use recorder::{Keep, Recorder};
 pub use row::{
     AccessListRow, AccessRow, Attempts, AttemptsRow, Candidate, Delegated, DeviceRow, EventId,
-    EventRow, Found, MailboxRow, PersonRow, SecretId, UseRow, Uses, Wanted,
+    EventRow, Found, Home, MailboxRow, PersonRow, UseRow, Uses, Wanted,
 };
 pub use sqlite::{
     Created, EventFilter, Exposed, IfThere, NewDevice, NewSecret, Revoked, Selection, Store,

@@ -3,11 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::model::{AccessId, DeviceId, Label, Limits, Mailbox, Person, Service, Timestamp};
-
-/// Row id of a secret: changes are made by it, never by a label that two rows may share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SecretId(pub(crate) i64);
+use crate::model::{
+    AccessId, DeviceId, Fields, Label, Limits, Mailbox, Person, SecretId, Service, Timestamp,
+};
 
 /// What the look-up of a log-in found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +58,15 @@ pub struct Delegated {
 pub struct Wanted {
     pub mailbox: Mailbox,
     pub enabled: bool,
+}
+
+/// A mailbox as mail processes and the delivery of mail need it. A disabled one too: it refuses log-ins,
+/// and its mail is delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    pub mailbox: Mailbox,
+    /// Its own userdb fields, beside those of the configuration.
+    pub fields: Fields,
 }
 
 /// A mailbox, for lists.

@@ -164,6 +164,7 @@ mod tests {
         let allowed = Allowed {
             mailbox: "ana@example.org".parse().unwrap(),
             device: "dp-kqtmwhzrnb".parse().unwrap(),
+            secret: crate::model::SecretId(1),
             person: None,
         };
         assert_eq!(

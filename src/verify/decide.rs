@@ -180,6 +180,7 @@ impl Permit<'_> {
         Allowed {
             mailbox: self.mailbox.clone(),
             device: self.candidate.device.clone(),
+            secret: self.candidate.secret,
             person: (self.person).map(|(person, access)| (person.clone(), access.clone())),
         }
     }
@@ -417,6 +418,7 @@ mod tests {
             Outcome::Allow(Allowed {
                 mailbox: "ana@example.org".parse().unwrap(),
                 device: "dp-kqtmwhzrnb".parse().unwrap(),
+                secret: SecretId(1),
                 person: None,
             })
         );
@@ -596,6 +598,7 @@ mod tests {
             Outcome::Allow(Allowed {
                 mailbox: "office".parse().unwrap(),
                 device: "dp-kqtmwhzrnb".parse().unwrap(),
+                secret: SecretId(1),
                 person: Some(("bob".parse().unwrap(), "ac-kqtmwhzrnb".parse().unwrap())),
             })
         );

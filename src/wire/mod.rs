@@ -5,5 +5,6 @@
 //! daemon parses commands and encodes replies, `dovelatch test` does it the other way round.
 
 pub mod auth_client;
+pub mod auth_master;
 pub mod escape;
 pub mod line;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dovelatch::admin::{Admin, Issued};
 use dovelatch::clock;
-use dovelatch::config::{Config, Listener};
+use dovelatch::config::{Config, Listener, ListenerType};
 use dovelatch::model::{Actor, Limits, Mechanism, Via};
 use dovelatch::server::Running;
 use dovelatch::store::Store;
@@ -29,6 +29,7 @@ impl Site {
         config.hash.threads = 1;
         config.listeners = vec![Listener {
             name: "auth".to_owned(),
+            kind: ListenerType::Auth,
             path: directory.path().join("auth"),
             owner: None,
             group: None,

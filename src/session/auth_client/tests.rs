@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::attempt::Allowed;
+use crate::model::SecretId;
 
 const NAMES: Names<'_> = Names {
     domain: None,
@@ -26,6 +27,7 @@ impl Peer {
 
     fn with(mechanisms: Vec<Mechanism>, domain: Option<&str>) -> Self {
         let settings = Settings {
+            kind: Kind::Client,
             mechanisms,
             default_domain: domain.map(|domain| domain.parse().unwrap()),
             separator: Some("*".parse().unwrap()),
@@ -82,6 +84,7 @@ impl Peer {
                     shown.extend(reply.as_ref().map(text));
                     self.refusals.push(refusal);
                 }
+                Action::Finish { .. } | Action::Forget(_) => {}
                 Action::Close(_) => shown.push("closed".to_owned()),
             }
         }
@@ -120,6 +123,7 @@ fn allow(mailbox: &str) -> Verdict {
     Verdict::Allow(Allowed {
         mailbox: mailbox.parse().unwrap(),
         device: "dp-kqtmwhzrnb".parse().unwrap(),
+        secret: SecretId(1),
         person: None,
     })
 }
@@ -227,6 +231,7 @@ fn the_longest_answer_fits_where_radicale_reads_it() {
     let allowed = Allowed {
         mailbox: long.parse().unwrap(),
         device: "dp-kqtmwhzrnb".parse().unwrap(),
+        secret: SecretId(1),
         person: Some((long.parse().unwrap(), "ac-kqtmwhzrnb".parse().unwrap())),
     };
     let claim = Claim::of(long.to_uppercase().as_bytes(), NAMES);

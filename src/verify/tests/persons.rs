@@ -131,6 +131,7 @@ fn spelled(
     password: &Secret,
 ) -> Option<Outcome> {
     let settings = SessionSettings {
+        kind: crate::session::auth_client::Kind::Client,
         mechanisms: Mechanism::ALL.to_vec(),
         default_domain: Some("example.org".parse().unwrap()),
         separator: Some("*".parse().unwrap()),
@@ -149,7 +150,7 @@ fn spelled(
     }
     actions.into_iter().find_map(|action| match action {
         Action::Verify(_, attempt) => Some(outcome(checker, &attempt, now())),
-        Action::Send(_) | Action::Refuse { .. } | Action::Close(_) => None,
+        Action::Send(_) | Action::Finish { .. } | Action::Forget(_) | Action::Refuse { .. } | Action::Close(_) => None,
     })
 }
 

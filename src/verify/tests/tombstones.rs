@@ -210,6 +210,7 @@ fn explain_says_what_a_log_in_would_hear_by_device_and_by_password() {
         Explained::LetIn(Allowed {
             mailbox: ana(),
             device: issued.device.id.clone(),
+            secret: crate::model::SecretId(1), // Only ever asked of the first.
             person: None,
         })
     };

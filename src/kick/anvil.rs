@@ -1,0 +1,1 @@
+//! Dovecot's anvil: which sessions there are, and the end of some.

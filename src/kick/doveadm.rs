@@ -1,0 +1,1 @@
+//! The command `doveadm`, with a time-out.

@@ -1,0 +1,1 @@
+//! The cache of a stock auth process, emptied for a mailbox.
