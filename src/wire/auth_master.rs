@@ -13,6 +13,7 @@ pub use reply::{MAX_REPLY, NoReply, Reply};
 use nom::{IResult, Parser};
 
 use super::cell::number;
+pub use super::field::Fields;
 
 /// The protocol that we speak. Only the major number must match.
 pub const VERSION: (u32, u32) = (1, 1);
