@@ -765,7 +765,7 @@ proptest! {
                 }
             }
             let verifying = peer.session.requests.values();
-            let verifying = verifying.filter(|request| matches!(request.state, State::Verifying(_)));
+            let verifying = verifying.filter(|request| matches!(request.state, State::Verifying { .. }));
             prop_assert_eq!(verifying.count(), peer.session.verifying);
             prop_assert!(was_open || !matches!(event, Event::Line(_)) || said.is_empty());
         }
