@@ -207,9 +207,20 @@ impl Wrong {
             Self::NoLogIns(_) => "leave the key out",
             Self::NoUserdb => "add [userdb] with uid, gid and home",
             Self::Root => "name the user to whom the mail belongs, like \"vmail\"",
-            Self::Field(_) => {
-                "write a setting of Dovecot and its value, like quota_rule = \"*:storage=1G\""
+            Self::Field(FieldError::Home | FieldError::Variable) => {
+                "write the whole path, like \"/var/vmail/%{domain}/%{local}\""
             }
+            Self::Field(FieldError::Reserved) => "leave it out: dovelatch says who somebody is",
+            Self::Field(FieldError::TooLong | FieldError::TooMany) => {
+                "shorten it; what is the same for all mailboxes can stand in Dovecot's configuration"
+            }
+            Self::Field(
+                FieldError::Name
+                | FieldError::NoValue
+                | FieldError::Value
+                | FieldError::Number
+                | FieldError::Twice,
+            ) => "write a setting of Dovecot and its value, like quota_rule = \"*:storage=1G\"",
             Self::FieldHasKey => "move it up, above [userdb.fields]",
             Self::Kick => "write kick = \"auto\", or leave the key out",
             Self::Program => "write doveadm = \"/usr/bin/doveadm\", or leave the key out",

@@ -15,7 +15,7 @@ use super::{
     Config, DAY, DEFAULT_FAILURE_DELAY, DEFAULT_MODE, Dovecot, Hash, Keep, Kick, Listener,
     ListenerType, MAX_FAILURE_DELAY,
 };
-use crate::model::{Domain, FieldError, FieldName, Fields, Mechanism, Separator, Template, Userdb};
+use crate::model::{Domain, FieldError, Fields, Mechanism, Separator, Template, Userdb};
 
 /// Longest path of a socket in bytes: `sun_path` has 108, one of them for the NUL (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -31,6 +31,9 @@ const MAX_DAYS: u64 = 36_500;
 
 /// Most lines of a device password's history. Each is a row, for each device password there is.
 const MAX_USES: i64 = 10_000;
+
+/// Longest key of `[userdb.fields]` repeated in a message, in characters; the rest is cut off.
+const MAX_SHOWN_KEY: usize = 100;
 
 /// Fields of `[userdb]` that are keys of their own.
 const OWN_KEYS: [&str; 3] = ["uid", "gid", "home"];
@@ -257,15 +260,9 @@ fn userdb(raw: RawUserdb) -> Result<Userdb, Mistake> {
     let gid = group(raw.gid.get_ref());
     let mut fields = Fields::default();
     for (name, value) in raw.fields {
-        let name_span = name.span();
-        let checked: FieldName = (name.get_ref().parse())
-            .map_err(|e| ("fields".into(), name_span.clone(), Wrong::Field(e)))?;
-        if OWN_KEYS.contains(&checked.as_str()) {
-            return Err(("fields".into(), name_span, Wrong::FieldHasKey));
-        }
-        (value.get_ref().parse())
-            .and_then(|value| fields.set(checked, value))
-            .map_err(|e| (name.into_inner().into(), value.span(), Wrong::Field(e)))?;
+        let name = name.into_inner();
+        field(&name, value.get_ref(), &mut fields)
+            .map_err(|wrong| (shown_key(&name).into(), value.span(), wrong))?;
     }
     Ok(Userdb {
         uid: uid.map_err(|wrong| ("uid".into(), raw.uid.span(), wrong))?,
@@ -273,6 +270,20 @@ fn userdb(raw: RawUserdb) -> Result<Userdb, Mistake> {
         home: optional("home", raw.home, None, |text| home(text).map(Some))?,
         fields,
     })
+}
+
+fn field(name: &str, value: &str, fields: &mut Fields) -> Result<(), Wrong> {
+    if OWN_KEYS.contains(&name) {
+        return Err(Wrong::FieldHasKey);
+    }
+    let name = name.parse().map_err(Wrong::Field)?;
+    let value = value.parse().map_err(Wrong::Field)?;
+    fields.set(name, value).map_err(Wrong::Field)
+}
+
+/// A key that may be anything, on one line.
+fn shown_key(key: &str) -> String {
+    (key.chars().take(MAX_SHOWN_KEY).flat_map(char::escape_debug)).collect()
 }
 
 /// Mail processes do not run as root: Dovecot refuses it too, when somebody logs in.

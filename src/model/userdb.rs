@@ -404,3 +404,294 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Longest line of a reply that Dovecot's master clients read, in bytes.
+    const MAX_LINE: usize = 8_192;
+
+    fn mailbox(name: &str) -> Mailbox {
+        name.parse().unwrap()
+    }
+
+    fn fields(lines: &[&str]) -> Fields {
+        lines.join("\n").parse().unwrap()
+    }
+
+    fn refused(line: &str) -> FieldError {
+        line.parse::<Fields>().unwrap_err()
+    }
+
+    fn userdb(home: Option<&str>, lines: &[&str]) -> Userdb {
+        Userdb {
+            uid: 5000,
+            gid: 5001,
+            home: home.map(|home| home.parse().unwrap()),
+            fields: fields(lines),
+        }
+    }
+
+    #[test]
+    fn a_name_is_that_of_a_setting_and_never_one_that_says_who_somebody_is() {
+        for name in [
+            "home",
+            "quota_rule",
+            "namespace/inbox/prefix",
+            "mail_path",
+            "x-1.2",
+        ] {
+            assert_eq!(name.parse::<FieldName>().unwrap().as_str(), name);
+        }
+        assert!("a".repeat(64).parse::<FieldName>().is_ok());
+        let long = "a".repeat(65);
+        for name in [
+            "", "Home", "1x", "_x", "a b", "a=b", "ä", "a\tb", "a\n", &long,
+        ] {
+            assert_eq!(name.parse::<FieldName>(), Err(FieldError::Name), "{name:?}");
+        }
+        for name in [
+            "user",
+            "user_device",
+            "user_x",
+            "auth_user",
+            "master_user",
+            "auth_token",
+            "anonymous",
+            "admin",
+            "event_device",
+            "proxy",
+            "proxy_maybe",
+            "host",
+            "pass",
+            "nologin",
+            "userdb_user",
+            "login_user",
+        ] {
+            assert_eq!(
+                name.parse::<FieldName>(),
+                Err(FieldError::Reserved),
+                "{name:?}"
+            );
+        }
+        assert!("users".parse::<FieldName>().is_ok());
+    }
+
+    #[test]
+    fn the_parts_of_the_name_are_filled_in_and_everything_else_stays() {
+        let template: Template = "%{local}/%{domain}/%{user}, 100% %u %".parse().unwrap();
+        assert_eq!(
+            template.fill(&mailbox("ana@example.org")),
+            "ana/example.org/ana@example.org, 100% %u %"
+        );
+        assert_eq!(template.fill(&mailbox("ana")), "ana//ana, 100% %u %");
+        assert_eq!("".parse::<Template>().unwrap().fill(&mailbox("ana")), "");
+    }
+
+    #[test]
+    fn another_variable_or_a_control_character_is_refused() {
+        for text in [
+            "%{home}",
+            "%{user",
+            "x%{",
+            "%{user}%{User}",
+            "%{user|upper}",
+            "%%{}",
+        ] {
+            assert_eq!(
+                text.parse::<Template>(),
+                Err(FieldError::Variable),
+                "{text:?}"
+            );
+        }
+        for text in ["a\tb", "\0", "a\nb", "a\u{1}", "\u{85}"] {
+            assert_eq!(text.parse::<Template>(), Err(FieldError::Value), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_bounded_as_written_and_as_filled_in() {
+        assert!("x".repeat(1_024).parse::<Template>().is_ok());
+        assert_eq!(
+            "x".repeat(1_025).parse::<Template>(),
+            Err(FieldError::TooLong)
+        );
+        let four: Template = "%{user}".repeat(4).parse().unwrap();
+        assert_eq!(four.fill(&mailbox(&"a".repeat(254))).len(), 1_016);
+        assert_eq!(
+            "%{user}".repeat(5).parse::<Template>(),
+            Err(FieldError::TooLong)
+        );
+    }
+
+    #[test]
+    fn no_name_of_a_mailbox_leads_out_of_its_home() {
+        let home: Template = "/var/vmail/%{domain}/%{local}".parse().unwrap();
+        for name in [
+            "..@x",
+            "x@..",
+            "..",
+            ".@x",
+            "a/b@x",
+            "x@a/../b",
+            "%{user}@x",
+            "a\\b",
+        ] {
+            assert!(name.parse::<Mailbox>().is_err(), "{name:?}");
+        }
+        for name in ["...@x", "..a@x", "-@-", "~@x", "$HOME@x"] {
+            let home = home.fill(&mailbox(name));
+            assert_eq!(home.matches('/').count(), 4, "{home:?}");
+            assert!(
+                home.split('/').all(|part| part != ".." && part != "."),
+                "{home:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn user_group_and_home_cannot_be_what_dovecot_refuses() {
+        for line in [
+            "uid=0",
+            "uid=000",
+            "uid=vmail",
+            "uid=",
+            "uid=-1",
+            "uid=+5",
+            "uid=4294967295",
+            "uid=4294967296",
+            "uid=%{user}",
+            "gid=mail",
+            "gid=4294967295",
+        ] {
+            assert_eq!(refused(line), FieldError::Number, "{line:?}");
+        }
+        for line in ["home=", "home=vmail", "home=~/mail", "home=%{user}"] {
+            assert_eq!(refused(line), FieldError::Home, "{line:?}");
+        }
+        let mine = fields(&["uid=4294967294", "gid=0", "home=/%{user}"]);
+        let entry = userdb(Some("/var/vmail/%{user}"), &[]).entry(&mailbox("ana"), &mine);
+        assert_eq!((entry.uid, entry.gid), (4_294_967_294, 0));
+        assert_eq!(entry.fields, [("home".to_owned(), "/ana".to_owned())]);
+    }
+
+    #[test]
+    fn what_a_mailbox_says_itself_replaces_the_template_and_the_rest_comes_behind() {
+        let template = userdb(
+            Some("/v/%{user}"),
+            &["quota_rule=*:storage=1G", "mail_path=~/m"],
+        );
+        let own = fields(&["acl=x=y", "quota_rule=*:storage=9G"]);
+        let entry = template.entry(&mailbox("ana@x"), &own);
+        let said: Vec<String> = (entry.fields.iter())
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        assert_eq!((entry.uid, entry.gid), (5000, 5001));
+        let expected = [
+            "home=/v/ana@x",
+            "quota_rule=*:storage=9G",
+            "mail_path=~/m",
+            "acl=x=y",
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn a_text_that_is_not_a_list_of_fields_is_refused() {
+        assert_eq!(refused("home"), FieldError::NoValue);
+        assert_eq!(refused("a=1\na=2"), FieldError::Twice);
+        assert_eq!(refused("a=1\n"), FieldError::NoValue);
+        assert_eq!(refused("a=1\r\nb=2"), FieldError::Value);
+        assert_eq!(refused("user=ana"), FieldError::Reserved);
+    }
+
+    #[test]
+    fn what_does_not_fit_changes_nothing() {
+        let lines: Vec<String> = (0..64).map(|index| format!("f{index}={index}")).collect();
+        let full: Fields = lines.join("\n").parse().unwrap();
+        let mut more = full.clone();
+        let one_more = more.set("g".parse().unwrap(), "1".parse().unwrap());
+        assert_eq!(one_more, Err(FieldError::TooMany));
+        let too_large = more.set("f1".parse().unwrap(), "x".repeat(1_024).parse().unwrap());
+        assert_eq!(too_large, Ok(()));
+        let too_large = more.set("f2".parse().unwrap(), "%{user}".repeat(4).parse().unwrap());
+        assert_eq!(too_large, Ok(()));
+        let before = more.clone();
+        let too_large = more.set("f3".parse().unwrap(), "x".repeat(400).parse().unwrap());
+        assert_eq!((too_large, &more), (Err(FieldError::TooMany), &before));
+        assert!(more.remove(&"f3".parse().unwrap()));
+        assert!(!more.remove(&"f3".parse().unwrap()));
+    }
+
+    /// As many fields as fit, of two letters and the most bytes.
+    fn as_much_as_fits(first: char) -> Fields {
+        let mut fields = Fields::default();
+        for letter in 'a'..='z' {
+            for most in (0..=MAX_VALUE).rev() {
+                let name: FieldName = format!("{first}{letter}").parse().unwrap();
+                if fields.set(name, "x".repeat(most).parse().unwrap()).is_ok() {
+                    break;
+                }
+            }
+        }
+        fields
+    }
+
+    #[test]
+    fn the_largest_entry_fits_into_a_line_with_who_it_is_and_how_they_came_in() {
+        let template = Userdb {
+            uid: u32::MAX - 1,
+            gid: u32::MAX - 1,
+            home: Some(format!("/{}", "x".repeat(MAX_VALUE - 1)).parse().unwrap()),
+            fields: as_much_as_fits('t'),
+        };
+        let name = "a".repeat(MAX_NAME);
+        let entry = template.entry(&mailbox(&name), &as_much_as_fits('o'));
+        let fields: String = (entry.fields.iter())
+            .map(|(name, value)| format!("\t{name}={value}"))
+            .collect();
+        let line = format!(
+            "USER\t4294967295\t{name}\tuid={}\tgid={}{fields}\tuser_device=dp-kqtmwhzrnb\
+             \tuser_access=ac-kqtmwhzrnb\tevent_device=dp-kqtmwhzrnb\tauth_user={name}\
+             \tmaster_user={name}\tauth_mech=PLAIN\tauth_token={}\n",
+            entry.uid,
+            entry.gid,
+            "0".repeat(40)
+        );
+        assert!(fields.len() > 6_100, "{}", fields.len());
+        assert!(line.len() <= MAX_LINE, "{}", line.len());
+    }
+
+    proptest! {
+        #[test]
+        fn fields_are_the_same_behind_the_database(
+            lines in proptest::collection::btree_map(
+                "[a-z][a-z0-9_./-]{0,20}",
+                "([^\\pC%]|%[^{\\pC]|%\\{user\\}|%\\{local\\}|%\\{domain\\}){0,6}",
+                0..10,
+            )
+        ) {
+            let mut fields = Fields::default();
+            for (name, value) in lines {
+                // Some are reserved, or need a number.
+                if let (Ok(name), Ok(value)) = (name.parse(), value.parse()) {
+                    let _ = fields.set(name, value);
+                }
+            }
+            let text = fields.to_string();
+            prop_assert_eq!(text.parse::<Fields>(), Ok(fields));
+        }
+
+        #[test]
+        fn no_text_is_filled_in_longer_than_the_bound(text: String, local in "[a-z]{1,100}") {
+            if let Ok(template) = text.parse::<Template>() {
+                let filled = template.fill(&mailbox(&format!("{local}@example.org")));
+                prop_assert!(filled.len() <= template.largest());
+                prop_assert!(!filled.contains(char::is_control));
+            }
+        }
+    }
+}
