@@ -144,7 +144,11 @@ enum State {
     /// Waits for the client's response.
     Exchanging(Exchange),
     /// Waits for the verdict.
-    Verifying(Claim),
+    Verifying {
+        claim: Claim,
+        /// The attempt without the password, where a mail process will ask for it.
+        kept: Option<Box<Attempt>>,
+    },
 }
 
 impl Session {
@@ -198,11 +202,19 @@ impl Session {
         let Some(request) = self.remove(id) else {
             return;
         };
-        let State::Verifying(claim) = request.state else {
+        let State::Verifying { claim, kept } = request.state else {
             return; // It had no verdict coming: the ticket is none of ours.
         };
         match verdict {
             Verdict::Allow(allowed) => {
+                actions.extend(kept.map(|attempt| Action::Finish {
+                    id,
+                    begun: request.begun,
+                    admitted: Box::new(Admitted {
+                        attempt: *attempt,
+                        allowed: allowed.clone(),
+                    }),
+                }));
                 actions.push(Action::Send(replies::ok(id, allowed, &claim)));
             }
             Verdict::Deny => actions.push(Action::Send(replies::fail(id, &claim))),
@@ -247,6 +259,9 @@ impl Session {
             return self.close("AUTH with the id of a live request", actions);
         }
         self.remove(id); // Its time is over, if there is one.
+        // Stock Dovecot hangs up where a log-in with this id still waits for its mail process, and so
+        // ends everybody's. Here the old one gives way: what that mail process wants is gone.
+        self.forget_finished(id, actions);
         let from = Origin {
             service: Service::from_wire(&auth.service),
             origin: auth.origin,
@@ -325,6 +340,8 @@ impl Session {
 
     fn on_cancel(&mut self, id: RequestId, actions: &mut Vec<Action>) {
         self.remove(id);
+        // Dovecot cancels what got its OK already, too: the mail process could not take it.
+        self.forget_finished(id, actions);
         // Such a client keeps the request until it hears of its end; earlier ones break on the word.
         if self.minor >= 4 {
             actions.push(Action::Send(Reply::Cancelled { id }));
@@ -346,7 +363,9 @@ impl Session {
                 match credentials::attempt(credentials, mechanism, from, self.settings.names()) {
                     (claim, Some(attempt)) => {
                         let serial = request.serial;
-                        request.state = State::Verifying(claim);
+                        let kept = self.goes_on_elsewhere(&request);
+                        let kept = kept.then(|| Box::new(attempt.without_secret()));
+                        request.state = State::Verifying { claim, kept };
                         self.requests.insert(id, request);
                         self.verifying += 1;
                         let ticket = Ticket { id, serial };
@@ -360,6 +379,21 @@ impl Session {
         let reply = Some(replies::fail(id, &claim));
         let refusal = request.refusal(claim);
         actions.push(Action::Refuse { reply, refusal });
+    }
+
+    /// Whether a mail process will ask for what is let in.
+    fn goes_on_elsewhere(&self, request: &Request) -> bool {
+        match self.settings.kind {
+            Kind::Login => !request.nologin,
+            Kind::Client => false,
+        }
+    }
+
+    fn forget_finished(&self, id: RequestId, actions: &mut Vec<Action>) {
+        match self.settings.kind {
+            Kind::Login => actions.push(Action::Forget(id)),
+            Kind::Client => {}
+        }
     }
 
     /// The words by which the client understands that nothing can be said about the password now; `None`
@@ -397,7 +431,7 @@ impl Session {
 
     fn remove(&mut self, id: RequestId) -> Option<Request> {
         let request = self.requests.remove(&id)?;
-        if matches!(request.state, State::Verifying(_)) {
+        if matches!(request.state, State::Verifying { .. }) {
             self.verifying -= 1;
         }
         Some(request)
@@ -413,7 +447,7 @@ impl Session {
             .values()
             .filter(|request| match request.state {
                 State::Exchanging(_) => true,
-                State::Verifying(_) => false,
+                State::Verifying { .. } => false,
             });
         let oldest = waiting.min_by_key(|request| request.serial);
         let oldest = oldest.map(|request| request.id);
