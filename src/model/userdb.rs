@@ -25,8 +25,8 @@ const MAX_VALUE: usize = 1_024;
 const MAX_FIELDS: usize = 64;
 
 /// Most bytes of all fields together, on the wire, with the longest names filled in. Both lists and a home
-/// come to 6,150 bytes; the rest of the 8,192 of a line (`AUTH_MASTER_MAX_LINE_LENGTH`, Dovecot 2.3 and
-/// 2.4) is left for who it is and how they came in.
+/// come to 6,150 bytes; the rest of the 8,192 that Dovecot's clients read as one line (`MAX_INBUF_SIZE`,
+/// src/lib-auth/auth-master.c, Dovecot 2.3) is left for who it is and how they came in.
 const MAX_ALL: usize = 2_560;
 
 /// Field names that are dovelatch's to say, or that decide who somebody is, what they may do, or to where
@@ -73,7 +73,7 @@ const RESERVED_PREFIXES: &[&str] = &["forward_", "passdb_", "proxy", "user_", "u
 pub enum FieldError {
     #[error("a field's name has 1 to 64 of a-z 0-9 _ - . / and begins with a letter")]
     Name,
-    #[error("this field is not for others to set: it says who somebody is, or how they log in")]
+    #[error("this field cannot be set: it says who somebody is, or how they log in")]
     Reserved,
     #[error("a field is written name=value")]
     NoValue,
@@ -254,10 +254,19 @@ impl FromStr for Field {
 
     fn from_str(text: &str) -> Result<Self, FieldError> {
         let (name, value) = text.split_once('=').ok_or(FieldError::NoValue)?;
-        Ok(Self {
-            name: name.parse()?,
-            value: value.parse()?,
-        })
+        let (name, value) = (name.parse()?, value.parse()?);
+        check(&name, &value)?;
+        Ok(Self { name, value })
+    }
+}
+
+/// What must hold of the values of some names: Dovecot refuses everything else, when somebody logs in.
+fn check(name: &FieldName, value: &Template) -> Result<(), FieldError> {
+    match name.as_str() {
+        "uid" if value.number().is_none_or(|uid| uid == 0) => Err(FieldError::Number),
+        "gid" if value.number().is_none() => Err(FieldError::Number),
+        "home" if !value.is_absolute() => Err(FieldError::Home),
+        _ => Ok(()),
     }
 }
 
@@ -274,12 +283,7 @@ impl Fields {
     /// [`FieldError::Number`], [`FieldError::Home`]; [`FieldError::TooMany`] if there is no room for it.
     /// Nothing is changed then.
     pub fn set(&mut self, name: FieldName, value: Template) -> Result<(), FieldError> {
-        match name.as_str() {
-            "uid" if value.number().is_none_or(|uid| uid == 0) => return Err(FieldError::Number),
-            "gid" if value.number().is_none() => return Err(FieldError::Number),
-            "home" if !value.is_absolute() => return Err(FieldError::Home),
-            _ => {}
-        }
+        check(&name, &value)?;
         let mut changed = self.0.clone();
         match changed.iter_mut().find(|(other, _)| *other == name) {
             Some((_, old)) => *old = value,

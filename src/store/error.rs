@@ -213,7 +213,7 @@ impl Error {
             Self::Io { .. } => Some("look for errors of the disk in the system's log"),
             Self::NoSuchMailbox { .. } => Some("`dovelatch mailbox list` shows them"),
             Self::MailboxExists { .. } => Some("`dovelatch mailbox list` shows them"),
-            Self::Fields { .. } => Some("`dovelatch mailbox show NAME` shows them"),
+            Self::Fields { .. } => Some("`dovelatch mailbox show NAME` shows those that are set"),
             Self::NoSuchPerson { .. } | Self::PersonExists { .. } => {
                 Some("`dovelatch person list` shows them")
             }
