@@ -183,7 +183,7 @@ impl Error {
             | Self::Damaged { .. } => Exit::Io,
             Self::NotEnded { source } | Self::Admin(source) => admin_exit(source),
             Self::Store(error) | Self::Verify(verify::Trouble::Store(error)) => store_exit(error),
-            Self::Verify(verify::Trouble::Hash { .. }) => Exit::Io,
+            Self::Verify(verify::Trouble::Hash { .. } | verify::Trouble::Random(_)) => Exit::Io,
             Self::Database { source, .. } => store_exit(source),
             Self::Config(_) | Self::NoListener => Exit::Config,
             Self::Server(error) => server_exit(error),

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::attempt::{Allowed, Attempt, Outcome, Reason};
+use crate::attempt::{Admitted, Allowed, Attempt, Outcome, Reason};
 use crate::model::{AccessId, DeviceId, Limits, Mailbox, Networks, Person, Timestamp};
 use crate::password::phc::Match;
 use crate::store::{Candidate, Delegated, Found, SecretId};
@@ -88,6 +88,24 @@ pub fn second(
         // nothing is proven. The next attempt starts from the row that is there then.
         Ok(_) => Outcome::internal_error(),
         // Its mailbox was removed while we hashed.
+        Err(_) if again.found().is_none() => Outcome::Deny {
+            reason: Reason::Revoked,
+            device,
+        },
+        Err(reason) => Outcome::Deny { reason, device },
+    }
+}
+
+/// When a mail process takes over: whether what was let in holds still, on the rows as they are now.
+///
+/// It can only refuse: what it says yes to, [`second`] has said yes to before.
+pub fn at_pick_up(admitted: &Admitted, again: &Rows, now: Timestamp) -> Outcome {
+    let device = Some(admitted.allowed.device.clone());
+    match allowed(&admitted.attempt, again, now).map(Permit::granted) {
+        Ok(granted) if granted == admitted.allowed => Outcome::Allow(granted),
+        // The database was replaced meanwhile, and the id now names another secret.
+        Ok(_) => Outcome::internal_error(),
+        // Its mailbox was removed meanwhile.
         Err(_) if again.found().is_none() => Outcome::Deny {
             reason: Reason::Revoked,
             device,

@@ -14,7 +14,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::job::{Hashing, Job, Reply, Suspect};
+use super::inquiry::{Asker, Inquiry};
+use super::job::{Hashing, Job, Reply, Suspect, Work};
 use super::queue::{Bounds, Next};
 use super::station::{Station, lock};
 use super::trouble::{Alarm, PassedOver, Trouble};
@@ -22,6 +23,7 @@ use super::{Checker, Looked, Now, Settings};
 use crate::attempt::{Attempt, Outcome, Reason, Verdict};
 use crate::clock;
 use crate::model::Mailbox;
+use crate::query::{Answer, Query};
 use crate::store::Identity;
 use crate::uses::{self, Book, Ended};
 
@@ -139,8 +141,28 @@ impl Verifier {
             arrived,
             reply: Reply::new(answer, tell),
         };
-        if let Err(job) = self.0.shared.look_ups.put(lane, job, arrived) {
-            job.reply.send(Outcome::overload());
+        if let Err(work) = (self.0.shared.look_ups).put(lane, Work::LogIn(job), arrived) {
+            work.put_off();
+        }
+    }
+
+    /// Answers one question of the auth-master side, on the look-up threads, in turn with log-ins. Calls
+    /// `answer` exactly once; and `tell` once at most, where a log-in that is to be taken over does not hold
+    /// any more. Neither may block. `lane` and `arrived` as for [`Self::submit`].
+    pub fn inquire(
+        &self,
+        lane: u32,
+        query: Query,
+        arrived: Instant,
+        answer: impl FnOnce(Answer) + Send + 'static,
+        tell: impl FnOnce(&Outcome) + Send + 'static,
+    ) {
+        let inquiry = Inquiry {
+            query,
+            asker: Asker::new(answer, tell),
+        };
+        if let Err(work) = (self.0.shared.look_ups).put(lane, Work::Inquiry(inquiry), arrived) {
+            work.put_off();
         }
     }
 
@@ -229,7 +251,7 @@ fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
 struct Shared {
     settings: Settings,
     identity: Identity,
-    look_ups: Station<u32, Job>,
+    look_ups: Station<u32, Work>,
     hashes: Station<Mailbox, Hashing>,
     ended_secrets: Station<Mailbox, Suspect>,
     book: Book,
@@ -264,8 +286,9 @@ impl Shared {
         let mut checker = self.checker();
         while let Some(next) = self.look_ups.next(monotonic) {
             self.guarded(&mut checker, |checker| match next {
-                Next::Due(job) => self.look_up(checker, job),
-                Next::TooOld(job) => job.reply.send(Outcome::overload()),
+                Next::Due(Work::LogIn(job)) => self.look_up(checker, job),
+                Next::Due(Work::Inquiry(inquiry)) => self.inquire(checker, inquiry),
+                Next::TooOld(work) => work.put_off(),
             });
         }
     }
@@ -337,8 +360,8 @@ impl Shared {
     }
 
     fn answer_the_forgotten(&self) {
-        for job in self.look_ups.take_too_old(monotonic()) {
-            job.reply.send(Outcome::overload());
+        for work in self.look_ups.take_too_old(monotonic()) {
+            work.put_off();
         }
         for hashing in self.hashes.take_too_old(monotonic()) {
             hashing.job.reply.send(Outcome::overload());
@@ -385,6 +408,17 @@ impl Shared {
                     hashing.job.reply.send(Outcome::overload());
                 }
             }
+        }
+    }
+
+    fn inquire(&self, checker: &mut Checker, inquiry: Inquiry) {
+        let Inquiry { query, asker } = inquiry;
+        match self.told(checker.inquire(&query, now())) {
+            Ok((answer, outcome)) => asker.send(answer, outcome.as_ref()),
+            Err(outcome) => match query {
+                Query::PickUp(_) => asker.send(Answer::TryLater, Some(&outcome)),
+                Query::Home(_) | Query::Names { .. } => asker.try_later(),
+            },
         }
     }
 
