@@ -55,6 +55,9 @@ pub enum Action {
     /// sent: a mail process will ask for it.
     Finish {
         id: RequestId,
+        /// As the login process announced it (CPID): the mail process names it.
+        client_pid: u32,
+        /// When its AUTH came in.
         begun: Instant,
         admitted: Box<Admitted>,
     },
@@ -111,6 +114,8 @@ pub struct Session {
     phase: Phase,
     /// The protocol minor that the client announced.
     minor: u32,
+    /// Its process id, as announced; 0 before that.
+    client_pid: u32,
     requests: HashMap<RequestId, Request>,
     /// How many of them are being verified.
     verifying: usize,
@@ -157,6 +162,7 @@ impl Session {
             settings,
             phase: Phase::AwaitsVersion,
             minor: 0,
+            client_pid: 0,
             requests: HashMap::new(),
             verifying: 0,
             serial: 0,
@@ -177,7 +183,10 @@ impl Session {
                 self.phase = Phase::AwaitsPid;
             }
             (Phase::AwaitsVersion, _) => self.close("no VERSION 1 at the beginning", actions),
-            (Phase::AwaitsPid, Command::Cpid(_)) => self.phase = Phase::Open,
+            (Phase::AwaitsPid, Command::Cpid(pid)) => {
+                self.client_pid = pid;
+                self.phase = Phase::Open;
+            }
             (Phase::AwaitsPid, _) => self.close("no CPID after VERSION", actions),
             (Phase::Open, Command::Auth(auth)) => self.on_auth(auth, now, actions),
             (Phase::Open, Command::Continue { id, data, extra }) => {
@@ -209,6 +218,7 @@ impl Session {
             Verdict::Allow(allowed) => {
                 actions.extend(kept.map(|attempt| Action::Finish {
                     id,
+                    client_pid: self.client_pid,
                     begun: request.begun,
                     admitted: Box::new(Admitted {
                         attempt: *attempt,

@@ -45,8 +45,8 @@ pub struct Peer {
     pub pid: Option<u32>,
     /// As the peer sees itself, where it lives in a PID namespace of its own.
     pub inner_pid: Option<u32>,
-    /// `Some(uid)`: may see mailboxes of this uid only, and neither PASS nor LIST. For a userdb socket of mode 0666
-    /// and a peer that is neither its owner nor in its group, as in stock Dovecot.
+    /// `Some(uid)`: may see mailboxes of this uid only, and neither PASS nor LIST. For a userdb socket of
+    /// mode 0666 and a peer that is neither its owner nor in its group, as in stock Dovecot.
     pub only_uid: Option<u32>,
 }
 
@@ -67,8 +67,8 @@ pub enum Action {
     /// Ask, then call [`Session::on_answer`]. Those of a LIST should wait until most of what was sent
     /// before is written: each page is asked for when the last one has come.
     Ask(Ticket, Query),
-    /// Take this finished request from the table ([`crate::session::finished`]), and ask [`Query::PickUp`]; where there is
-    /// none, call [`Session::on_answer`] with [`Answer::No`].
+    /// Take this finished request from the table ([`crate::session::finished`]), and ask
+    /// [`Query::PickUp`]; where there is none, call [`Session::on_answer`] with [`Answer::No`].
     PickUp(Ticket, Box<PickUp>),
     /// Log why and hang up, once everything before this action was written.
     Close(&'static str),

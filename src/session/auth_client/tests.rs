@@ -13,6 +13,14 @@ const NAMES: Names<'_> = Names {
     separator: None,
 };
 
+/// What a login socket has to keep.
+struct Kept {
+    id: RequestId,
+    client_pid: u32,
+    begun: Instant,
+    admitted: Admitted,
+}
+
 /// A connection, and what it said and did so far.
 struct Peer {
     session: Session,
@@ -20,8 +28,8 @@ struct Peer {
     /// Verifications in the order in which they were asked for.
     asked: Vec<(Ticket, Attempt)>,
     refusals: Vec<Refusal>,
-    /// What was let in on a login socket, under its id.
-    finished: Vec<(RequestId, Instant, Admitted)>,
+    /// What was let in on a login socket.
+    finished: Vec<Kept>,
 }
 
 impl Peer {
@@ -95,11 +103,17 @@ impl Peer {
                 }
                 Action::Finish {
                     id,
+                    client_pid,
                     begun,
                     admitted,
                 } => {
                     shown.push(format!("+ {}", id.get()));
-                    self.finished.push((id, begun, *admitted));
+                    self.finished.push(Kept {
+                        id,
+                        client_pid,
+                        begun,
+                        admitted: *admitted,
+                    });
                 }
                 Action::Forget(id) => shown.push(format!("- {}", id.get())),
                 Action::Close(_) => shown.push("closed".to_owned()),

@@ -13,7 +13,7 @@ fn login_process(minor: u32) -> Peer {
         separator: None,
     });
     assert_eq!(peer.sends(&format!("VERSION\t1\t{minor}")), "");
-    assert_eq!(peer.sends("CPID\t1"), "");
+    assert_eq!(peer.sends("CPID\t25594"), "");
     peer
 }
 
@@ -44,8 +44,10 @@ fn what_is_let_in_is_kept_before_its_ok_leaves_and_without_its_password() {
         "{said}"
     );
 
-    let (id, since, Admitted { attempt, allowed }) = &peer.finished[0];
-    assert_eq!((id.get(), *since), (7, begun));
+    let kept = &peer.finished[0];
+    assert_eq!((kept.id.get(), kept.client_pid), (7, 25_594));
+    assert_eq!(kept.begun, begun);
+    let Admitted { attempt, allowed } = &kept.admitted;
     assert_eq!(
         Verdict::Allow(allowed.clone()),
         allow("bob@example.org"),
@@ -186,7 +188,7 @@ proptest! {
                 Step::Take(id) => {
                     let by = PickUp {
                         id: MasterId(1),
-                        client_pid: 1,
+                        client_pid: 25_594,
                         auth_id: id,
                         cookie: cookie.clone(),
                         session_pid: None,
@@ -220,9 +222,14 @@ proptest! {
                     table.forget(5, id.parse().unwrap());
                 }
                 if word.starts_with("+ ") {
-                    let (id, begun, admitted) = finished.next().unwrap();
-                    let auth_id = id.get();
-                    let finished = Finished { client_pid: 1, auth_id, connection: 5, begun, admitted };
+                    let kept = finished.next().unwrap();
+                    let finished = Finished {
+                        client_pid: kept.client_pid,
+                        auth_id: kept.id.get(),
+                        connection: 5,
+                        begun: kept.begun,
+                        admitted: kept.admitted,
+                    };
                     table.keep(&cookie, finished, peer.now);
                 }
             }
