@@ -5,6 +5,7 @@
 //! change of them goes into the changelog. The environment is read beside it, by [`Environment`], and
 //! nowhere else.
 
+mod dovecot;
 mod environment;
 mod error;
 mod raw;

@@ -1,7 +1,6 @@
 //! The file as it is written, and the checks that make a [`Config`] of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,12 +9,13 @@ use nix::unistd::{Group, User};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::dovecot::{RawDovecot, RawUserdb, dovecot, userdb};
 use super::error::{Error, Wrong};
 use super::{
-    Config, DAY, DEFAULT_FAILURE_DELAY, DEFAULT_MODE, Dovecot, Hash, Keep, Kick, Listener,
-    ListenerType, MAX_FAILURE_DELAY,
+    Config, DAY, DEFAULT_FAILURE_DELAY, DEFAULT_MODE, Hash, Keep, Listener, ListenerType,
+    MAX_FAILURE_DELAY,
 };
-use crate::model::{Domain, FieldError, Fields, Mechanism, Separator, Template, Userdb};
+use crate::model::{Domain, Mechanism, Separator};
 
 /// Longest path of a socket in bytes: `sun_path` has 108, one of them for the NUL (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -31,12 +31,6 @@ const MAX_DAYS: u64 = 36_500;
 
 /// Most lines of a device password's history. Each is a row, for each device password there is.
 const MAX_USES: i64 = 10_000;
-
-/// Longest key of `[userdb.fields]` repeated in a message, in characters; the rest is cut off.
-const MAX_SHOWN_KEY: usize = 100;
-
-/// Fields of `[userdb]` that are keys of their own.
-const OWN_KEYS: [&str; 3] = ["uid", "gid", "home"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,29 +84,10 @@ struct RawKeep {
     uses: Option<Spanned<i64>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawUserdb {
-    uid: Spanned<NameOrNumber>,
-    gid: Spanned<NameOrNumber>,
-    home: Option<Spanned<String>>,
-    #[serde(default)]
-    fields: BTreeMap<Spanned<String>, Spanned<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDovecot {
-    kick: Option<Spanned<String>>,
-    base_dir: Option<Spanned<String>>,
-    doveadm: Option<Spanned<String>>,
-    config: Option<Spanned<String>>,
-}
-
 /// `"postfix"`, `"105"` or `105`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "invalid value, expected a name or a number")]
-enum NameOrNumber {
+pub(super) enum NameOrNumber {
     Number(u32),
     Name(String),
 }
@@ -169,10 +144,10 @@ pub(super) fn checked(path: &Path, text: &str) -> Result<Config, Error> {
 }
 
 /// Key, place and mistake.
-type Mistake = (Cow<'static, str>, Range<usize>, Wrong);
+pub(super) type Mistake = (Cow<'static, str>, Range<usize>, Wrong);
 
 /// The checked form of an optional value, or its default.
-fn optional<R, T>(
+pub(super) fn optional<R, T>(
     key: &'static str,
     raw: Option<Spanned<R>>,
     default: T,
@@ -255,88 +230,6 @@ fn keep(raw: RawKeep, default: Keep) -> Result<Keep, Mistake> {
     })
 }
 
-fn userdb(raw: RawUserdb) -> Result<Userdb, Mistake> {
-    let uid = mail_user(raw.uid.get_ref());
-    let gid = group(raw.gid.get_ref());
-    let mut fields = Fields::default();
-    for (name, value) in raw.fields {
-        let name = name.into_inner();
-        field(&name, value.get_ref(), &mut fields)
-            .map_err(|wrong| (shown_key(&name).into(), value.span(), wrong))?;
-    }
-    Ok(Userdb {
-        uid: uid.map_err(|wrong| ("uid".into(), raw.uid.span(), wrong))?,
-        gid: gid.map_err(|wrong| ("gid".into(), raw.gid.span(), wrong))?,
-        home: optional("home", raw.home, None, |text| home(text).map(Some))?,
-        fields,
-    })
-}
-
-fn field(name: &str, value: &str, fields: &mut Fields) -> Result<(), Wrong> {
-    if OWN_KEYS.contains(&name) {
-        return Err(Wrong::FieldHasKey);
-    }
-    let name = name.parse().map_err(Wrong::Field)?;
-    let value = value.parse().map_err(Wrong::Field)?;
-    fields.set(name, value).map_err(Wrong::Field)
-}
-
-/// A key that may be anything, on one line.
-fn shown_key(key: &str) -> String {
-    (key.chars().take(MAX_SHOWN_KEY).flat_map(char::escape_debug)).collect()
-}
-
-/// Mail processes do not run as root: Dovecot refuses it too, when somebody logs in.
-fn mail_user(wanted: &NameOrNumber) -> Result<u32, Wrong> {
-    match user(wanted)? {
-        0 => Err(Wrong::Root),
-        uid => Ok(uid),
-    }
-}
-
-fn home(text: &str) -> Result<Template, Wrong> {
-    let home: Template = text.parse().map_err(Wrong::Field)?;
-    if home.is_absolute() {
-        Ok(home)
-    } else {
-        Err(Wrong::Field(FieldError::Home))
-    }
-}
-
-fn dovecot(raw: RawDovecot, default: Dovecot) -> Result<Dovecot, Mistake> {
-    Ok(Dovecot {
-        kick: optional("kick", raw.kick, default.kick, |word| {
-            (Kick::ALL.into_iter())
-                .find(|kick| kick.as_str() == word)
-                .ok_or(Wrong::Kick)
-        })?,
-        base_dir: optional("base_dir", raw.base_dir, default.base_dir, |text| {
-            absolute(text)
-        })?,
-        doveadm: optional("doveadm", raw.doveadm, default.doveadm, |text| {
-            program(text)
-        })?,
-        config: optional("config", raw.config, default.config, |text| {
-            match text.as_str() {
-                "" => Ok(None),
-                text => absolute(text).map(Some),
-            }
-        })?,
-    })
-}
-
-/// A path from the root on, or a name that is searched for in `PATH`. A path in between would depend on
-/// where we were started.
-fn program(text: &str) -> Result<PathBuf, Wrong> {
-    check_characters(text)?;
-    let path = PathBuf::from(text);
-    if path.is_absolute() || (!text.is_empty() && !text.contains('/')) {
-        Ok(path)
-    } else {
-        Err(Wrong::Program)
-    }
-}
-
 /// Whole days, at least one: what was revoked today is to be recognised today.
 fn days(text: &str) -> Result<Duration, Wrong> {
     let number = text.strip_suffix('d').ok_or(Wrong::Days)?;
@@ -396,7 +289,7 @@ fn socket_path(text: &str) -> Result<PathBuf, Wrong> {
     absolute(text)
 }
 
-fn check_characters(text: &str) -> Result<(), Wrong> {
+pub(super) fn check_characters(text: &str) -> Result<(), Wrong> {
     if text.chars().any(char::is_control) {
         Err(Wrong::ControlCharacter)
     } else {
@@ -404,7 +297,7 @@ fn check_characters(text: &str) -> Result<(), Wrong> {
     }
 }
 
-fn absolute(text: &str) -> Result<PathBuf, Wrong> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf, Wrong> {
     check_characters(text)?;
     let path = PathBuf::from(text);
     if path.is_absolute() {
@@ -414,13 +307,13 @@ fn absolute(text: &str) -> Result<PathBuf, Wrong> {
     }
 }
 
-fn user(user: &NameOrNumber) -> Result<u32, Wrong> {
+pub(super) fn user(user: &NameOrNumber) -> Result<u32, Wrong> {
     id(user, Wrong::NoSuchUser, |name| {
         Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
     })
 }
 
-fn group(group: &NameOrNumber) -> Result<u32, Wrong> {
+pub(super) fn group(group: &NameOrNumber) -> Result<u32, Wrong> {
     id(group, Wrong::NoSuchGroup, |name| {
         Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
     })

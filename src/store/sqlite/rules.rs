@@ -88,17 +88,23 @@ fn a_home_or_a_list_that_nobody_wrote_is_an_error_and_not_another_home() {
         assert!(ask(&mut site.reader(), 0).unwrap(), "{damage}");
     }
 
-    let site = Site::new();
-    let rename = "DROP TRIGGER mailbox_removed_for_good; UPDATE mailbox SET name = 'a/b'";
-    Connection::open(&site.path)
-        .unwrap()
-        .execute_batch(rename)
-        .unwrap();
-    let refused = site.reader().names(None, 10, now());
-    assert!(
-        matches!(refused, Err(Error::Undecodable { .. })),
-        "{refused:?}"
-    );
+    for damage in [
+        "UPDATE mailbox SET name = 'a/b'",
+        // Read as "zed", which does not come before "ana".
+        "UPDATE mailbox SET name = 'ZED';
+         INSERT INTO mailbox (name, added) VALUES ('ana', 1)",
+    ] {
+        let site = Site::new();
+        Connection::open(&site.path)
+            .unwrap()
+            .execute_batch(&format!("DROP TRIGGER mailbox_removed_for_good; {damage}"))
+            .unwrap();
+        let refused = site.reader().names(None, 10, now());
+        assert!(
+            matches!(refused, Err(Error::Undecodable { .. })),
+            "{damage}: {refused:?}"
+        );
+    }
 }
 
 #[test]
