@@ -1,5 +1,7 @@
 //! The file as it is written, and the checks that make a [`Config`] of it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +12,10 @@ use toml::Spanned;
 
 use super::error::{Error, Wrong};
 use super::{
-    Config, DAY, DEFAULT_FAILURE_DELAY, DEFAULT_MODE, Hash, Keep, Listener, ListenerType,
-    MAX_FAILURE_DELAY,
+    Config, DAY, DEFAULT_FAILURE_DELAY, DEFAULT_MODE, Dovecot, Hash, Keep, Kick, Listener,
+    ListenerType, MAX_FAILURE_DELAY,
 };
-use crate::model::{Domain, Mechanism, Separator};
+use crate::model::{Domain, FieldError, Fields, Mechanism, Separator, Template, Userdb};
 
 /// Longest path of a socket in bytes: `sun_path` has 108, one of them for the NUL (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -30,6 +32,12 @@ const MAX_DAYS: u64 = 36_500;
 /// Most lines of a device password's history. Each is a row, for each device password there is.
 const MAX_USES: i64 = 10_000;
 
+/// Longest key of `[userdb.fields]` repeated in a message, in characters; the rest is cut off.
+const MAX_SHOWN_KEY: usize = 100;
+
+/// Fields of `[userdb]` that are keys of their own.
+const OWN_KEYS: [&str; 3] = ["uid", "gid", "home"];
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
@@ -43,6 +51,9 @@ struct Raw {
     delegation: RawDelegation,
     #[serde(default)]
     keep: RawKeep,
+    userdb: Option<RawUserdb>,
+    #[serde(default)]
+    dovecot: RawDovecot,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +90,25 @@ struct RawKeep {
     uses: Option<Spanned<i64>>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawUserdb {
+    uid: Spanned<NameOrNumber>,
+    gid: Spanned<NameOrNumber>,
+    home: Option<Spanned<String>>,
+    #[serde(default)]
+    fields: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDovecot {
+    kick: Option<Spanned<String>>,
+    base_dir: Option<Spanned<String>>,
+    doveadm: Option<Spanned<String>>,
+    config: Option<Spanned<String>>,
+}
+
 /// `"postfix"`, `"105"` or `105`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "invalid value, expected a name or a number")]
@@ -90,7 +120,10 @@ enum NameOrNumber {
 /// Makes a configuration of the text of the file at `path`.
 pub(super) fn checked(path: &Path, text: &str) -> Result<Config, Error> {
     let raw: Raw = toml::from_str(text).map_err(|error| Error::syntax(path, text, &error))?;
-    let wrong = |key, span: Range<usize>, source| Error::value(path, text, key, &span, source);
+    let wrong = |key: &'static str, span: Range<usize>, source| {
+        Error::value(path, text, key.into(), &span, source)
+    };
+    let mistake = |(key, span, e): Mistake| Error::value(path, text, key, &span, e);
 
     let mut config = Config::without_file();
     if let Some(raw) = raw.database {
@@ -100,11 +133,10 @@ pub(super) fn checked(path: &Path, text: &str) -> Result<Config, Error> {
         config.default_domain =
             domain(raw.get_ref()).map_err(|e| wrong("default_domain", raw.span(), e))?;
     }
+    let has_userdb = raw.userdb.is_some();
     for raw in raw.listen {
-        let (name, path) = (raw.name_span(), raw.path.span());
-        let listener = raw
-            .checked()
-            .map_err(|(key, span, e)| wrong(key, span, e))?;
+        let (name, kind, path) = (raw.name_span(), raw.r#type.span(), raw.path.span());
+        let listener = raw.checked().map_err(mistake)?;
         if config
             .listeners
             .iter()
@@ -119,19 +151,25 @@ pub(super) fn checked(path: &Path, text: &str) -> Result<Config, Error> {
         {
             return Err(wrong("path", path, Wrong::PathTaken));
         }
+        if listener.kind.needs_userdb() && !has_userdb {
+            return Err(wrong("type", kind, Wrong::NoUserdb));
+        }
         config.listeners.push(listener);
     }
-    let mistake = |(key, span, e): Mistake| wrong(key, span, e);
     config.hash = hash(raw.hash, config.hash).map_err(mistake)?;
     let separator = raw.delegation.separator;
     config.separator =
         optional("separator", separator, None, |text| separation(text)).map_err(mistake)?;
     config.keep = keep(raw.keep, config.keep).map_err(mistake)?;
+    if let Some(raw) = raw.userdb {
+        config.userdb = Some(userdb(raw).map_err(mistake)?);
+    }
+    config.dovecot = dovecot(raw.dovecot, config.dovecot).map_err(mistake)?;
     Ok(config)
 }
 
 /// Key, place and mistake.
-type Mistake = (&'static str, Range<usize>, Wrong);
+type Mistake = (Cow<'static, str>, Range<usize>, Wrong);
 
 /// The checked form of an optional value, or its default.
 fn optional<R, T>(
@@ -141,7 +179,7 @@ fn optional<R, T>(
     check: impl Fn(&R) -> Result<T, Wrong>,
 ) -> Result<T, Mistake> {
     match raw {
-        Some(raw) => check(raw.get_ref()).map_err(|wrong| (key, raw.span(), wrong)),
+        Some(raw) => check(raw.get_ref()).map_err(|wrong| (key.into(), raw.span(), wrong)),
         None => Ok(default),
     }
 }
@@ -155,28 +193,35 @@ impl RawListener {
     }
 
     fn checked(self) -> Result<Listener, Mistake> {
-        let kind = self.r#type.get_ref();
-        check_type(kind).map_err(|wrong| ("type", self.r#type.span(), wrong))?;
+        let name = self.r#type.get_ref();
+        let kind = listener_type(name);
+        let kind = kind.map_err(|wrong| ("type".into(), self.r#type.span(), wrong))?;
+        if !kind.has_log_ins() {
+            let delay = (self.failure_delay.as_ref()).map(|raw| ("failure_delay", raw.span()));
+            let mechanisms = (self.mechanisms.as_ref()).map(|raw| ("mechanisms", raw.span()));
+            if let Some((key, span)) = delay.or(mechanisms) {
+                return Err((key.into(), span, Wrong::NoLogIns(kind.as_str())));
+            }
+        }
+        let (delay, offered) = if kind.has_log_ins() {
+            (DEFAULT_FAILURE_DELAY, Mechanism::ALL.to_vec())
+        } else {
+            (Duration::ZERO, Vec::new())
+        };
         let path = socket_path(self.path.get_ref());
         Ok(Listener {
-            name: optional("name", self.name, kind.clone(), |name| listener_name(name))?,
-            kind: ListenerType::Auth,
-            path: path.map_err(|wrong| ("path", self.path.span(), wrong))?,
+            name: optional("name", self.name, name.clone(), |name| listener_name(name))?,
+            kind,
+            path: path.map_err(|wrong| ("path".into(), self.path.span(), wrong))?,
             owner: optional("owner", self.owner, None, |owner| user(owner).map(Some))?,
             group: optional("group", self.group, None, |name| group(name).map(Some))?,
             mode: optional("mode", self.mode, DEFAULT_MODE, |octal| mode(octal))?,
-            failure_delay: optional(
-                "failure_delay",
-                self.failure_delay,
-                DEFAULT_FAILURE_DELAY,
-                |span| delay(span),
-            )?,
-            mechanisms: optional(
-                "mechanisms",
-                self.mechanisms,
-                Mechanism::ALL.to_vec(),
-                |names| mechanisms(names),
-            )?,
+            failure_delay: optional("failure_delay", self.failure_delay, delay, |span| {
+                failure_delay(span)
+            })?,
+            mechanisms: optional("mechanisms", self.mechanisms, offered, |names| {
+                mechanisms(names)
+            })?,
         })
     }
 }
@@ -208,6 +253,88 @@ fn keep(raw: RawKeep, default: Keep) -> Result<Keep, Mistake> {
                 .ok_or(Wrong::Uses)
         })?,
     })
+}
+
+fn userdb(raw: RawUserdb) -> Result<Userdb, Mistake> {
+    let uid = mail_user(raw.uid.get_ref());
+    let gid = group(raw.gid.get_ref());
+    let mut fields = Fields::default();
+    for (name, value) in raw.fields {
+        let name = name.into_inner();
+        field(&name, value.get_ref(), &mut fields)
+            .map_err(|wrong| (shown_key(&name).into(), value.span(), wrong))?;
+    }
+    Ok(Userdb {
+        uid: uid.map_err(|wrong| ("uid".into(), raw.uid.span(), wrong))?,
+        gid: gid.map_err(|wrong| ("gid".into(), raw.gid.span(), wrong))?,
+        home: optional("home", raw.home, None, |text| home(text).map(Some))?,
+        fields,
+    })
+}
+
+fn field(name: &str, value: &str, fields: &mut Fields) -> Result<(), Wrong> {
+    if OWN_KEYS.contains(&name) {
+        return Err(Wrong::FieldHasKey);
+    }
+    let name = name.parse().map_err(Wrong::Field)?;
+    let value = value.parse().map_err(Wrong::Field)?;
+    fields.set(name, value).map_err(Wrong::Field)
+}
+
+/// A key that may be anything, on one line.
+fn shown_key(key: &str) -> String {
+    (key.chars().take(MAX_SHOWN_KEY).flat_map(char::escape_debug)).collect()
+}
+
+/// Mail processes do not run as root: Dovecot refuses it too, when somebody logs in.
+fn mail_user(wanted: &NameOrNumber) -> Result<u32, Wrong> {
+    match user(wanted)? {
+        0 => Err(Wrong::Root),
+        uid => Ok(uid),
+    }
+}
+
+fn home(text: &str) -> Result<Template, Wrong> {
+    let home: Template = text.parse().map_err(Wrong::Field)?;
+    if home.is_absolute() {
+        Ok(home)
+    } else {
+        Err(Wrong::Field(FieldError::Home))
+    }
+}
+
+fn dovecot(raw: RawDovecot, default: Dovecot) -> Result<Dovecot, Mistake> {
+    Ok(Dovecot {
+        kick: optional("kick", raw.kick, default.kick, |word| {
+            (Kick::ALL.into_iter())
+                .find(|kick| kick.as_str() == word)
+                .ok_or(Wrong::Kick)
+        })?,
+        base_dir: optional("base_dir", raw.base_dir, default.base_dir, |text| {
+            absolute(text)
+        })?,
+        doveadm: optional("doveadm", raw.doveadm, default.doveadm, |text| {
+            program(text)
+        })?,
+        config: optional("config", raw.config, default.config, |text| {
+            match text.as_str() {
+                "" => Ok(None),
+                text => absolute(text).map(Some),
+            }
+        })?,
+    })
+}
+
+/// A path from the root on, or a name that is searched for in `PATH`. A path in between would depend on
+/// where we were started.
+fn program(text: &str) -> Result<PathBuf, Wrong> {
+    check_characters(text)?;
+    let path = PathBuf::from(text);
+    if path.is_absolute() || (!text.is_empty() && !text.contains('/')) {
+        Ok(path)
+    } else {
+        Err(Wrong::Program)
+    }
 }
 
 /// Whole days, at least one: what was revoked today is to be recognised today.
@@ -248,14 +375,10 @@ fn domain(text: &str) -> Result<Option<Domain>, Wrong> {
     }
 }
 
-fn check_type(kind: &str) -> Result<(), Wrong> {
-    match kind {
-        "auth" => Ok(()),
-        "login" => Err(Wrong::LaterType("login")),
-        "master" => Err(Wrong::LaterType("master")),
-        "userdb" => Err(Wrong::LaterType("userdb")),
-        _ => Err(Wrong::UnknownType),
-    }
+fn listener_type(name: &str) -> Result<ListenerType, Wrong> {
+    (ListenerType::ALL.into_iter())
+        .find(|kind| kind.as_str() == name)
+        .ok_or(Wrong::UnknownType)
 }
 
 fn listener_name(name: &str) -> Result<String, Wrong> {
@@ -328,7 +451,7 @@ fn mode(octal: &str) -> Result<u32, Wrong> {
         .ok_or(Wrong::Mode)
 }
 
-fn delay(text: &str) -> Result<Duration, Wrong> {
+fn failure_delay(text: &str) -> Result<Duration, Wrong> {
     let (number, unit) = text.split_at(
         text.find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len()),
