@@ -127,7 +127,7 @@ fn remove(
         person: &person,
         revoked: RevokedDevices::done(revoked),
     })?;
-    live::note_accesses(context, &accesses);
+    live::end_accesses(context, &database, &accesses);
     Ok(())
 }
 

@@ -143,7 +143,8 @@ fn set_enabled(name: &Mailbox, enabled: bool, context: &mut Context<'_>) -> Resu
         mailboxes: vec![mailbox.clone()],
     })?;
     if !enabled {
-        live::note_mailbox(context, &mailbox);
+        let devices = (database.admin.store).devices(Some(&mailbox), Revoked::Hidden);
+        live::end_mailbox(context, &database, &mailbox, &devices.unwrap_or_default());
     }
     Ok(())
 }
@@ -214,9 +215,7 @@ fn remove(name: &Mailbox, question: Question, context: &mut Context<'_>) -> Resu
         name: mailbox.as_str(),
         revoked: &revoked,
     })?;
-    if !revoked.devices.is_empty() {
-        live::note_mailbox(context, &mailbox);
-    }
+    live::end_mailbox(context, &database, &mailbox, &revoked.devices);
     Ok(())
 }
 

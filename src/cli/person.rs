@@ -117,7 +117,7 @@ fn remove(name: &Person, question: Question, context: &mut Context<'_>) -> Resul
         name: person.as_str(),
         revoked: &revoked,
     })?;
-    live::note_accesses(context, &accesses);
+    live::end_accesses(context, &database, &accesses);
     Ok(())
 }
 
