@@ -373,6 +373,15 @@ mod tests {
         })
     }
 
+    /// That log-in, let in and waiting for its mail process.
+    fn admitted() -> (Admitted, Found) {
+        let (attempt, found, _) = good();
+        let rows = Rows::Own(Some(found.clone()));
+        let granted = allowed(&attempt, &rows, at(0)).map(Permit::granted);
+        let (attempt, allowed) = (attempt.without_secret(), granted.unwrap());
+        (Admitted { attempt, allowed }, found)
+    }
+
     /// What both decisions say where the row was `found` all along, or changed to it while hashing.
     fn decided(change: impl FnOnce(&mut Attempt, &mut Found), now: Timestamp) -> [Outcome; 2] {
         let (mut attempt, mut found, proof) = good();
@@ -394,6 +403,13 @@ mod tests {
         now: Timestamp,
     ) -> [Outcome; 2] {
         let after = second(attempt, admissible, proof, rows, now);
+        if let Outcome::Deny { .. } = after {
+            // Whatever refuses after the hash also refuses whoever was let in before.
+            let allowed = admitted().0.allowed;
+            let attempt = attempt.without_secret();
+            let picked_up = at_pick_up(&Admitted { attempt, allowed }, rows, now);
+            assert_eq!(picked_up, after);
+        }
         let before = match first(attempt, rows.clone(), now) {
             Ok(admissible) => second(attempt, &admissible, proof, rows, now),
             Err(Refused::For(reason)) => Outcome::refused(reason),
@@ -440,6 +456,29 @@ mod tests {
                 person: None,
             })
         );
+    }
+
+    #[test]
+    fn what_was_let_in_is_taken_over_while_nothing_has_changed() {
+        let (admitted, found) = admitted();
+        let same = Rows::Own(Some(found.clone()));
+        let outcome = Outcome::Allow(admitted.allowed.clone());
+        assert_eq!(at_pick_up(&admitted, &same, at(0)), outcome);
+        let mut removed = found.clone();
+        removed.candidate = None;
+        for gone in [None, Some(removed)] {
+            let outcome = at_pick_up(&admitted, &Rows::Own(gone), at(0));
+            assert!(matches!(outcome, Outcome::Deny { .. }), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn another_secret_under_the_same_row_id_is_not_taken_over() {
+        let (admitted, mut found) = admitted();
+        let candidate = found.candidate.as_mut().unwrap();
+        candidate.device = "dp-zzzzzzzzzz".parse().unwrap();
+        let outcome = at_pick_up(&admitted, &Rows::Own(Some(found)), at(0));
+        assert_eq!(outcome, Outcome::internal_error());
     }
 
     #[test]

@@ -67,3 +67,38 @@ impl std::fmt::Debug for Asker {
         f.write_str("Asker(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::attempt::Reason;
+
+    #[test]
+    fn whoever_asks_is_answered_once_whatever_becomes_of_the_question() {
+        let (send, heard) = channel();
+        let asker = || {
+            let send = send.clone();
+            Asker::new(move |answer| send.send(answer).unwrap(), |_| {})
+        };
+        asker().send(Answer::No, None);
+        asker().try_later();
+        drop(asker());
+        let heard: Vec<Answer> = heard.try_iter().collect();
+        assert_eq!(heard, [Answer::No, Answer::TryLater, Answer::TryLater]);
+    }
+
+    #[test]
+    fn the_log_learns_of_a_log_in_that_did_not_hold_and_of_no_other() {
+        let (send, told) = channel();
+        for reason in [Some(Reason::Revoked), None] {
+            let send = send.clone();
+            let outcome = reason.map(Outcome::refused);
+            let asker = Asker::new(|_| {}, move |outcome| send.send(outcome.clone()).unwrap());
+            asker.send(Answer::No, outcome.as_ref());
+        }
+        let told: Vec<Outcome> = told.try_iter().collect();
+        assert_eq!(told, [Outcome::refused(Reason::Revoked)]);
+    }
+}

@@ -13,6 +13,7 @@
 )]
 
 mod daemon;
+mod direct;
 mod floods;
 mod log_ins;
 mod peer;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         secrets::trials(),
         sockets::trials(),
         daemon::trials(),
+        direct::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
