@@ -173,9 +173,9 @@ struct Sessions<'a>(&'a Ended);
 impl Sessions<'_> {
     fn hint(failure: &Failure) -> &'static str {
         if failure.is_denied {
-            "the revocation stands; to end the sessions, run as root:"
+            "the change stands; to end the sessions, run as root"
         } else {
-            "the revocation stands; to end the sessions, run:"
+            "the change stands; to end the sessions, run"
         }
     }
 }
@@ -194,11 +194,11 @@ impl Answer for Sessions<'_> {
                 f,
                 "no session was ended: Dovecot 2.3 knows them by address, and no use from any is known"
             ),
-            Ended::Asked { .. } => writeln!(f, "doveadm ended the sessions that were open"),
+            Ended::Asked { .. } => writeln!(f, "doveadm was told to end the sessions"),
             Ended::Failed(failure) => {
                 writeln!(f, "warning: sessions that are open go on")?;
                 writeln!(f, "cause: {}", shown(&failure.why))?;
-                writeln!(f, "hint: {}", Self::hint(failure))?;
+                writeln!(f, "hint: {}:", Self::hint(failure))?;
                 for command in failure.commands.iter().take(MAX_COMMANDS) {
                     writeln!(f, "  {}", shown(command))?;
                 }

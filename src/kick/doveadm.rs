@@ -230,12 +230,14 @@ fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => Trouble::Absent { program: program() },
-        _ => Trouble::Run {
+    let mut child = command.spawn().map_err(|source| {
+        if source.kind() == io::ErrorKind::NotFound {
+            return Trouble::Absent { program: program() };
+        }
+        Trouble::Run {
             program: program(),
             source,
-        },
+        }
     })?;
     let said = (|| {
         let out = child.stdout.take().map(reader).transpose()?;
