@@ -1,5 +1,6 @@
 //! What revoking does not do by itself: end the sessions that are open. Dovecot is asked to, after the
-//! change is committed and its answer printed; what becomes of that changes no exit code.
+//! change is committed and its answer printed, also where it could not be printed; what becomes of that
+//! changes no exit code.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -211,16 +212,21 @@ impl Answer for Sessions<'_> {
     }
 
     fn json(&self) -> Value {
-        let sessions = match self.0 {
-            Ended::NotAsked => json!({}),
-            Ended::Counted { ended, open } => json!({ "ended": ended, "open": open }),
-            Ended::Asked { kicks } => json!({ "kicks": kicks }),
-            Ended::Failed(failure) => json!({
-                "cause": failure.why,
-                "hint": Self::hint(failure),
-                "commands": failure.commands,
-            }),
+        // How many, as far as somebody counted.
+        let count = match self.0 {
+            Ended::Counted { ended, open } => Some((ended, open)),
+            Ended::NotAsked | Ended::Asked { .. } | Ended::Failed(_) => None,
         };
-        json!({ "sessions": sessions })
+        let failure = match self.0 {
+            Ended::Failed(failure) => Some(failure),
+            Ended::NotAsked | Ended::Counted { .. } | Ended::Asked { .. } => None,
+        };
+        json!({ "sessions": {
+            "ended": count.map(|(ended, _)| ended),
+            "open": count.map(|(_, open)| open),
+            "cause": failure.map(|failure| &failure.why),
+            "hint": failure.map(Self::hint),
+            "commands": failure.map_or(&[][..], |failure| &failure.commands),
+        }})
     }
 }
