@@ -1,5 +1,6 @@
 //! What revoking does not do by itself: end the sessions that are open. Dovecot is asked to, after the
-//! change is committed and its answer printed; what becomes of that changes no exit code.
+//! change is committed and its answer printed, also where it could not be printed; what becomes of that
+//! changes no exit code.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -173,9 +174,9 @@ struct Sessions<'a>(&'a Ended);
 impl Sessions<'_> {
     fn hint(failure: &Failure) -> &'static str {
         if failure.is_denied {
-            "the revocation stands; to end the sessions, run as root:"
+            "the change stands; to end the sessions, run as root"
         } else {
-            "the revocation stands; to end the sessions, run:"
+            "the change stands; to end the sessions, run"
         }
     }
 }
@@ -194,11 +195,11 @@ impl Answer for Sessions<'_> {
                 f,
                 "no session was ended: Dovecot 2.3 knows them by address, and no use from any is known"
             ),
-            Ended::Asked { .. } => writeln!(f, "doveadm ended the sessions that were open"),
+            Ended::Asked { .. } => writeln!(f, "doveadm was told to end the sessions"),
             Ended::Failed(failure) => {
                 writeln!(f, "warning: sessions that are open go on")?;
                 writeln!(f, "cause: {}", shown(&failure.why))?;
-                writeln!(f, "hint: {}", Self::hint(failure))?;
+                writeln!(f, "hint: {}:", Self::hint(failure))?;
                 for command in failure.commands.iter().take(MAX_COMMANDS) {
                     writeln!(f, "  {}", shown(command))?;
                 }
@@ -211,16 +212,21 @@ impl Answer for Sessions<'_> {
     }
 
     fn json(&self) -> Value {
-        let sessions = match self.0 {
-            Ended::NotAsked => json!({}),
-            Ended::Counted { ended, open } => json!({ "ended": ended, "open": open }),
-            Ended::Asked { kicks } => json!({ "kicks": kicks }),
-            Ended::Failed(failure) => json!({
-                "cause": failure.why,
-                "hint": Self::hint(failure),
-                "commands": failure.commands,
-            }),
+        // How many, as far as somebody counted.
+        let count = match self.0 {
+            Ended::Counted { ended, open } => Some((ended, open)),
+            Ended::NotAsked | Ended::Asked { .. } | Ended::Failed(_) => None,
         };
-        json!({ "sessions": sessions })
+        let failure = match self.0 {
+            Ended::Failed(failure) => Some(failure),
+            Ended::NotAsked | Ended::Counted { .. } | Ended::Asked { .. } => None,
+        };
+        json!({ "sessions": {
+            "ended": count.map(|(ended, _)| ended),
+            "open": count.map(|(_, open)| open),
+            "cause": failure.map(|failure| &failure.why),
+            "hint": failure.map(Self::hint),
+            "commands": failure.map_or(&[][..], |failure| &failure.commands),
+        }})
     }
 }

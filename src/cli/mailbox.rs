@@ -138,15 +138,15 @@ fn set_enabled(name: &Mailbox, enabled: bool, context: &mut Context<'_>) -> Resu
         .store
         .set_mailbox_enabled(&mailbox, enabled, &admin.actor, context.now())?;
     let word = if enabled { "enabled" } else { "disabled" };
-    context.output.answer(&Did {
+    let answered = context.output.answer(&Did {
         word,
         mailboxes: vec![mailbox.clone()],
-    })?;
+    });
     if !enabled {
         let devices = (database.admin.store).devices(Some(&mailbox), Revoked::Hidden);
         live::end_mailbox(context, &database, &mailbox, &devices.unwrap_or_default());
     }
-    Ok(())
+    answered
 }
 
 fn set(
@@ -210,13 +210,13 @@ fn remove(name: &Mailbox, question: Question, context: &mut Context<'_>) -> Resu
     let admin = &mut database.admin;
     let revoked = (admin.store).remove_mailbox(&mailbox, &admin.actor, now)?;
     let revoked = RevokedDevices::done(revoked);
-    context.output.answer(&Removed {
+    let answered = context.output.answer(&Removed {
         kind: "mailbox",
         name: mailbox.as_str(),
         revoked: &revoked,
-    })?;
+    });
     live::end_mailbox(context, &database, &mailbox, &revoked.devices);
-    Ok(())
+    answered
 }
 
 /// What was done to which mailboxes.

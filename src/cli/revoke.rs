@@ -94,9 +94,9 @@ impl Revoke {
             admin.store.revoke(&ids, &admin.actor, context.now())?
         };
         let revoked = RevokedDevices::done(revoked);
-        context.output.answer(&revoked)?;
+        let answered = context.output.answer(&revoked);
         live::end_devices(context, &database, &revoked.devices);
-        Ok(())
+        answered
     }
 
     fn ask(&self, context: &mut Context<'_>, meant: &[DeviceRow]) -> Result<(), Error> {

@@ -89,6 +89,16 @@ struct Said {
     err: String,
 }
 
+impl Said {
+    fn failed(self, line: &str) -> Trouble {
+        Trouble::Failed {
+            line: line.to_owned(),
+            status: self.status,
+            said: self.err.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
 impl<'a> Doveadm<'a> {
     /// Asks it for its version.
     ///
@@ -98,7 +108,11 @@ impl<'a> Doveadm<'a> {
     pub(super) fn find(dovecot: &'a Dovecot, deadline: Instant) -> Result<Self, Trouble> {
         let mut command = Command::new(&dovecot.doveadm);
         command.arg("--version");
-        let said = run(command, "doveadm --version", dovecot, deadline)?;
+        let line = "doveadm --version";
+        let said = run(command, line, dovecot, deadline)?;
+        if !said.status.success() {
+            return Err(said.failed(line));
+        }
         let series = series(&said.out).ok_or_else(|| Trouble::Version {
             said: said.out.trim().to_owned(),
         })?;
@@ -189,11 +203,7 @@ impl<'a> Doveadm<'a> {
         let said = run(command, &line, self.dovecot, deadline)?;
         match said.status.code() {
             Some(0 | NO_USER) => Ok(()),
-            Some(_) | None => Err(Trouble::Failed {
-                line,
-                status: said.status,
-                said: said.err.lines().next().unwrap_or_default().to_owned(),
-            }),
+            Some(_) | None => Err(said.failed(&line)),
         }
     }
 }
@@ -230,12 +240,14 @@ fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => Trouble::Absent { program: program() },
-        _ => Trouble::Run {
+    let mut child = command.spawn().map_err(|source| {
+        if source.kind() == io::ErrorKind::NotFound {
+            return Trouble::Absent { program: program() };
+        }
+        Trouble::Run {
             program: program(),
             source,
-        },
+        }
     })?;
     let said = (|| {
         let out = child.stdout.take().map(reader).transpose()?;

@@ -94,10 +94,10 @@ fn left(until: Instant) -> io::Result<Duration> {
 
 /// `EAGAIN` is how the kernel reports a time-out.
 fn plain(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => timed_out(),
-        _ => error,
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return timed_out();
     }
+    error
 }
 
 fn timed_out() -> io::Error {

@@ -133,6 +133,10 @@ fn kick(
             .unwrap_or_else(|trouble| failed(&trouble, None, targets, addresses)),
         Kick::Auto => match by_anvil() {
             Ok(count) => counted(count),
+            // It hangs; so would doveadm, which asks it too.
+            Err(at_anvil) if now() >= rounds.deadline() => {
+                failed_at_anvil(&at_anvil, targets, addresses)
+            }
             Err(at_anvil) => match by_doveadm(dovecot, targets, addresses, rounds) {
                 Ok(ended) => ended,
                 Err(doveadm::Trouble::Absent { .. }) if at_anvil.is_absence() => Ended::NotAsked,

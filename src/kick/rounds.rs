@@ -75,9 +75,13 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    fn start() -> Instant {
+        super::super::now()
+    }
+
     #[test]
     fn the_first_kick_is_at_once_and_the_last_two_seconds_later() {
-        let start = Instant::now();
+        let start = start();
         let mut rounds = Rounds::new(start);
         let (mut now, mut kicks) = (start + 100 * MS, Vec::new());
         while let Next::After(pause) = rounds.next(now) {
@@ -91,7 +95,7 @@ mod tests {
 
     #[test]
     fn slow_rounds_follow_each_other_at_once_and_end_in_time() {
-        let start = Instant::now();
+        let start = start();
         let mut rounds = Rounds::new(start);
         rounds.begin(start);
         assert_eq!(rounds.next(start + 700 * MS), Next::After(Duration::ZERO));
