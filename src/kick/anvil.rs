@@ -67,6 +67,14 @@ impl Trouble {
         }
     }
 
+    /// A socket, and nobody behind it: Dovecot is away.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => source.kind() == io::ErrorKind::ConnectionRefused,
+            Self::Greeting { .. } | Self::Silent { .. } => false,
+        }
+    }
+
     /// There is no anvil at all.
     pub(super) fn is_absence(&self) -> bool {
         match self {

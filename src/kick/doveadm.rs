@@ -16,8 +16,8 @@ use super::rounds::{Next, Rounds};
 use super::{Target, now, pause};
 use crate::config::Dovecot;
 
-/// Most that is kept of what it says, in bytes; the rest is read and forgotten.
-const MAX_OUTPUT: usize = 4 * 1024;
+/// Most that is kept of what it says, in bytes; its list of commands has 3,000. The rest is read and forgotten.
+const MAX_OUTPUT: usize = 16 * 1024;
 
 /// How often it is looked whether it has ended.
 const LOOK: Duration = Duration::from_millis(5);
@@ -25,8 +25,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How long the rest of its words may take when it has ended: something it started may hold the pipe.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
-/// `EX_NOUSER` (sysexits(3)): nobody of that name has a session.
-const NO_USER: i32 = 67;
+/// `EX_NOHOST` (sysexits(3)): how 2.3 says "no users kicked". 2.4 ends with 0.
+const NOBODY: i32 = 68;
 
 /// Why doveadm ended nothing.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +43,8 @@ pub(super) enum Trouble {
         status: ExitStatus,
         said: String,
     },
-    #[error("doveadm is of version {said:?}, which is neither 2.3 nor 2.4")]
-    Version { said: String },
+    #[error("doveadm knows no kick of Dovecot 2.3 or 2.4")]
+    Version,
     #[error("there was no time left for all of them")]
     NoTime,
     #[error("{}", command::MASK)]
@@ -59,14 +59,14 @@ impl Trouble {
             Self::Failed { said, .. } => said.contains("Permission denied"),
             Self::Absent { .. }
             | Self::Hangs { .. }
-            | Self::Version { .. }
+            | Self::Version
             | Self::NoTime
             | Self::Mask => false,
         }
     }
 }
 
-/// A doveadm of a version that we know.
+/// A doveadm whose kick we know.
 #[derive(Debug)]
 pub(super) struct Doveadm<'a> {
     dovecot: &'a Dovecot,
@@ -100,22 +100,18 @@ impl Said {
 }
 
 impl<'a> Doveadm<'a> {
-    /// Asks it for its version.
+    /// Asks it for its commands, which is what it says without arguments: it has no option that tells
+    /// its version, and what counts is how it takes `-f`.
     ///
     /// # Errors
     ///
     /// [`Trouble::Absent`] and the others of one that cannot be asked.
     pub(super) fn find(dovecot: &'a Dovecot, deadline: Instant) -> Result<Self, Trouble> {
-        let mut command = Command::new(&dovecot.doveadm);
-        command.arg("--version");
-        let line = "doveadm --version";
-        let said = run(command, line, dovecot, deadline)?;
-        if !said.status.success() {
-            return Err(said.failed(line));
-        }
-        let series = series(&said.out).ok_or_else(|| Trouble::Version {
-            said: said.out.trim().to_owned(),
-        })?;
+        let command = Command::new(&dovecot.doveadm);
+        let said = run(command, "doveadm", dovecot, deadline)?;
+        // Not as an error, but with the code of one.
+        let series = (said.err.lines().chain(said.out.lines())).find_map(series);
+        let series = series.ok_or(Trouble::Version)?;
         Ok(Self { dovecot, series })
     }
 
@@ -202,7 +198,7 @@ impl<'a> Doveadm<'a> {
         let line = kick.to_string();
         let said = run(command, &line, self.dovecot, deadline)?;
         match said.status.code() {
-            Some(0 | NO_USER) => Ok(()),
+            Some(0 | NOBODY) => Ok(()),
             Some(_) | None => Err(said.failed(&line)),
         }
     }
@@ -215,17 +211,18 @@ struct Done {
     kicks: usize,
 }
 
-/// Which form a doveadm of this version takes: `2.4.1-4 (7d8c0e5759)`.
-fn series(version: &str) -> Option<Series> {
-    let mut numbers = version.trim().split('.');
-    let (major, minor) = (numbers.next()?, numbers.next()?);
-    // The third has to be there: "2.3" of "2.30" must not be taken for it.
-    numbers.next()?;
-    match (major, minor) {
-        ("2", "3") => Some(Series::V23),
-        ("2", "4") => Some(Series::V24),
-        _ => None,
+/// Which form of `kick` it takes, by the line of its list of commands. Nothing of another line.
+fn series(line: &str) -> Option<Series> {
+    let usage = line.trim_start().strip_prefix("kick ")?;
+    if !usage.contains("<user mask>") {
+        return None;
     }
+    // 2.3 does not mention its "-f".
+    Some(if usage.contains("[-f <") {
+        Series::V24
+    } else {
+        Series::V23
+    })
 }
 
 /// Runs one command to its end, or to the deadline's.
@@ -320,15 +317,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_decides_the_form() {
+    fn list_of_commands_decides_the_form() {
         for (said, expected) in [
-            ("2.3.19.1 (9b53102964)\n", Some(Series::V23)),
-            ("2.4.1-4 (7d8c0e5759)\n", Some(Series::V24)),
-            ("2.4.0\n", Some(Series::V24)),
-            ("2.30.1\n", None),
-            ("2.3\n", None),
-            ("2.2.36 (1f10bfa63)\n", None),
-            ("3.0.0\n", None),
+            (
+                "  kick         [-a <anvil socket path>] [-f <passdb field>] [-h <dest host>] <user mask>[|]<ip/bits>",
+                Some(Series::V24),
+            ),
+            (
+                "  kick         [-a <anvil socket path>] <user mask>[|]<ip/bits>",
+                Some(Series::V23),
+            ),
+            (
+                "  kick         [-a <anvil socket path>] [-f] <user mask>[|]<ip/bits>",
+                Some(Series::V23),
+            ),
+            ("  kick         <session>", None),
+            ("  proxy        kick|list", None),
+            (
+                "usage: doveadm [-Dv] [-f <formatter>] <command> [<args>]",
+                None,
+            ),
             ("", None),
         ] {
             assert_eq!(series(said), expected, "{said:?}");

@@ -133,8 +133,8 @@ fn kick(
             .unwrap_or_else(|trouble| failed(&trouble, None, targets, addresses)),
         Kick::Auto => match by_anvil() {
             Ok(count) => counted(count),
-            // It hangs; so would doveadm, which asks it too.
-            Err(at_anvil) if now() >= rounds.deadline() => {
+            // doveadm asks it too. It would hang as well, 2.4's even where Dovecot is away.
+            Err(at_anvil) if at_anvil.is_refusal() || now() >= rounds.deadline() => {
                 failed_at_anvil(&at_anvil, targets, addresses)
             }
             Err(at_anvil) => match by_doveadm(dovecot, targets, addresses, rounds) {

@@ -5,34 +5,40 @@ use std::path::{Path, PathBuf};
 
 use super::program;
 
+/// What 2.4.1 says of its kick, in the list of its commands.
+pub(crate) const V24: &str = "  kick         [-a <anvil socket path>] [-f <passdb field>] [-h <dest host>] <user mask>[|]<ip/bits>";
+
+/// The same of 2.3.19.
+pub(crate) const V23: &str = "  kick         [-a <anvil socket path>] <user mask>[|]<ip/bits>";
+
 pub(crate) struct Doveadm {
     directory: PathBuf,
 }
 
 impl Doveadm {
-    pub(crate) fn of_version(directory: &Path, version: &str) -> Self {
-        Self::new(directory, version, "")
+    pub(crate) fn with_usage(directory: &Path, usage: &str) -> Self {
+        Self::new(directory, usage, "")
     }
 
-    /// Says its version, and never comes to an end of anything else.
-    pub(crate) fn that_hangs(directory: &Path, version: &str) -> Self {
+    /// Says its usage, and never comes to an end of anything else.
+    pub(crate) fn that_hangs(directory: &Path, usage: &str) -> Self {
         Self::new(
             directory,
-            version,
+            usage,
             "echo $$ > \"$here/process\"; exec sleep 60",
         )
     }
 
     /// Takes so many seconds for each kick.
-    pub(crate) fn that_takes(directory: &Path, version: &str, seconds: &str) -> Self {
-        Self::new(directory, version, &format!("exec sleep {seconds}"))
+    pub(crate) fn that_takes(directory: &Path, usage: &str, seconds: &str) -> Self {
+        Self::new(directory, usage, &format!("exec sleep {seconds}"))
     }
 
-    fn new(directory: &Path, version: &str, then: &str) -> Self {
+    fn new(directory: &Path, usage: &str, then: &str) -> Self {
         let path = directory.join("doveadm");
         let here = directory.display();
         let script = format!(
-            "#!/bin/sh\nhere='{here}'\n[ \"$*\" != --version ] || {{ echo '{version}'; exit; }}\n\
+            "#!/bin/sh\nhere='{here}'\n[ $# != 0 ] || {{ echo '{usage}' >&2; exit 64; }}\n\
              echo \"$*\" >> \"$here/ran\"\n{then}\n"
         );
         program::write(&path, &script).unwrap();
@@ -41,7 +47,7 @@ impl Doveadm {
         }
     }
 
-    /// What it was told, beside for its version, one command a line.
+    /// What it was told, beside for its usage, one command a line.
     pub(crate) fn ran(&self) -> Vec<String> {
         let ran = fs::read_to_string(self.directory.join("ran")).unwrap_or_default();
         ran.lines().map(str::to_owned).collect()

@@ -24,7 +24,7 @@ use dovelatch::config::{Dovecot, Kick};
 use dovelatch::kick::{self, Ended, Failure, Target, WITHIN};
 
 use anvil::{Anvil, Manner};
-use doveadm::Doveadm;
+use doveadm::{Doveadm, V23, V24};
 
 /// What starting and reaping processes may add on a busy machine.
 const SLACK: Duration = Duration::from_millis(500);
@@ -90,7 +90,7 @@ fn where_no_dovecot_is_nobody_waits() {
 fn dovecot_that_must_not_be_asked_hears_nothing() {
     let directory = scratch();
     let anvil = Anvil::start(directory.path(), Manner::Well, &[PHONE]);
-    let doveadm = Doveadm::of_version(directory.path(), "2.4.1-4 (7d8c0e5759)");
+    let doveadm = Doveadm::with_usage(directory.path(), V24);
     let ended = end(&dovecot(directory.path(), Kick::Off), &[device(PHONE)]);
     assert_eq!(ended, Ended::NotAsked);
     assert_eq!(anvil.heard(), Vec::<String>::new());
@@ -142,7 +142,7 @@ fn session_that_does_not_end_is_reported_as_open() {
 #[test]
 fn anvil_that_hangs_after_its_greeting_costs_four_seconds() {
     let directory = scratch();
-    let doveadm = Doveadm::of_version(directory.path(), "2.4.1-4 (7d8c0e5759)");
+    let doveadm = Doveadm::with_usage(directory.path(), V24);
     let _anvil = Anvil::start(directory.path(), Manner::Hangs, &[]);
     let failure = failure(end(
         &dovecot(directory.path(), Kick::Auto),
@@ -164,7 +164,7 @@ fn anvil_that_hangs_after_its_greeting_costs_four_seconds() {
 fn anvil_that_hangs_up_leaves_it_to_doveadm() {
     let directory = scratch();
     let _anvil = Anvil::start(directory.path(), Manner::HangsUp, &[]);
-    let doveadm = Doveadm::of_version(directory.path(), "2.4.1-4 (7d8c0e5759)");
+    let doveadm = Doveadm::with_usage(directory.path(), V24);
     let ended = end(&dovecot(directory.path(), Kick::Auto), &[device(PHONE)]);
     assert_eq!(ended, Ended::Asked { kicks: 1 });
     assert!(!doveadm.ran().is_empty());
@@ -212,18 +212,20 @@ fn anvil_that_hangs_up_is_a_failure_that_says_so() {
 fn anvil_that_is_gone_leaves_a_socket_and_a_failure() {
     let directory = scratch();
     drop(std::os::unix::net::UnixListener::bind(directory.path().join("anvil")).unwrap());
+    let doveadm = Doveadm::with_usage(directory.path(), V24);
     let failure = failure(end(
         &dovecot(directory.path(), Kick::Auto),
         &[device(PHONE)],
     ));
     assert!(failure.why.contains("cannot connect"), "{}", failure.why);
     assert!(!failure.is_denied);
+    assert_eq!(doveadm.ran(), Vec::<String>::new(), "it would hang");
 }
 
 #[test]
 fn doveadm_of_2_4_is_told_the_device_again_and_again() {
     let directory = scratch();
-    let doveadm = Doveadm::of_version(directory.path(), "2.4.1-4 (7d8c0e5759)");
+    let doveadm = Doveadm::with_usage(directory.path(), V24);
     let mut dovecot = dovecot(directory.path(), Kick::Doveadm);
     dovecot.config = Some("/etc/dovecot/other.conf".into());
     let ended = end(&dovecot, &[device(PHONE)]);
@@ -240,7 +242,7 @@ fn doveadm_of_2_4_is_told_the_device_again_and_again() {
 fn doveadm_of_2_3_is_told_addresses_and_those_that_come_late_too() {
     let directory = scratch();
     let _silent = Anvil::start(directory.path(), Manner::Silent, &[]);
-    let doveadm = Doveadm::of_version(directory.path(), "2.3.19.1 (9b53102964)");
+    let doveadm = Doveadm::with_usage(directory.path(), V23);
     let mut rounds = 0;
     let mut addresses = |_: &Target| {
         rounds += 1;
@@ -261,7 +263,7 @@ fn doveadm_of_2_3_is_told_addresses_and_those_that_come_late_too() {
 #[test]
 fn doveadm_of_2_3_is_not_run_for_a_name_that_is_a_mask() {
     let directory = scratch();
-    let doveadm = Doveadm::of_version(directory.path(), "2.3.19.1 (9b53102964)");
+    let doveadm = Doveadm::with_usage(directory.path(), V23);
     let mask = Target::Mailbox("bob?@example.org".parse().unwrap());
     let dovecot = dovecot(directory.path(), Kick::Doveadm);
     let targets = [mask, Target::Mailbox("ana@example.org".parse().unwrap())];
@@ -274,7 +276,7 @@ fn doveadm_of_2_3_is_not_run_for_a_name_that_is_a_mask() {
 #[test]
 fn doveadm_that_hangs_is_killed_in_time_and_leaves_no_zombie() {
     let directory = scratch();
-    let doveadm = Doveadm::that_hangs(directory.path(), "2.4.1-4 (7d8c0e5759)");
+    let doveadm = Doveadm::that_hangs(directory.path(), V24);
     let failure = failure(end(
         &dovecot(directory.path(), Kick::Doveadm),
         &[device(PHONE)],
@@ -286,7 +288,7 @@ fn doveadm_that_hangs_is_killed_in_time_and_leaves_no_zombie() {
 #[test]
 fn many_devices_are_ended_until_the_time_is_over_and_the_rest_is_said() {
     let directory = scratch();
-    let _doveadm = Doveadm::that_takes(directory.path(), "2.4.1-4 (7d8c0e5759)", "0.5");
+    let _doveadm = Doveadm::that_takes(directory.path(), V24, "0.5");
     let letters = "abcdefghijkm".chars();
     let devices: Vec<Target> = letters
         .map(|letter| device(&format!("dp-{}", letter.to_string().repeat(10))))
@@ -304,7 +306,7 @@ fn many_devices_are_ended_until_the_time_is_over_and_the_rest_is_said() {
 fn stock_auth_forgets_the_mailbox_before_the_first_kick_and_after_the_last() {
     let directory = scratch();
     let auth = anvil::StockAuth::start(directory.path());
-    let _doveadm = Doveadm::of_version(directory.path(), "2.4.1-4 (7d8c0e5759)");
+    let _doveadm = Doveadm::with_usage(directory.path(), V24);
     end(&dovecot(directory.path(), Kick::Auto), &[device(PHONE)]);
     assert_eq!(
         auth.heard(),
