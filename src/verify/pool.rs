@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::job::{Hashing, Job, Reply, Suspect};
-use super::queue::{Bounds, Next};
+use super::queue::{Bounds, Next, Queue};
 use super::station::{Station, lock};
 use super::trouble::{Alarm, PassedOver, Trouble};
 use super::{Checker, Looked, Now, Settings};
@@ -229,9 +229,9 @@ fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
 struct Shared {
     settings: Settings,
     identity: Identity,
-    look_ups: Station<u32, Job>,
-    hashes: Station<Mailbox, Hashing>,
-    ended_secrets: Station<Mailbox, Suspect>,
+    look_ups: Station<Queue<u32, Job>>,
+    hashes: Station<Queue<Mailbox, Hashing>>,
+    ended_secrets: Station<Queue<Mailbox, Suspect>>,
     book: Book,
     hashed: AtomicU64,
     alarm: Alarm,
@@ -248,9 +248,9 @@ impl Shared {
         Self {
             settings,
             identity,
-            look_ups: Station::new(LOOK_UPS),
-            hashes: Station::new(Bounds { all, lane }),
-            ended_secrets: Station::new(ENDED),
+            look_ups: Station::new(Queue::new(LOOK_UPS)),
+            hashes: Station::new(Queue::new(Bounds { all, lane })),
+            ended_secrets: Station::new(Queue::new(ENDED)),
             book,
             hashed: AtomicU64::new(0),
             alarm: Alarm::default(),
