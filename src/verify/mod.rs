@@ -19,6 +19,7 @@
 
 pub mod decide;
 mod explain;
+pub mod flight;
 mod job;
 pub mod pool;
 pub mod queue;
