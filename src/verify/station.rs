@@ -60,6 +60,11 @@ impl<W: Waitlist> Station<W> {
         lock(&self.state).list.take_too_old(now)
     }
 
+    /// What else the list can do. Not for long: everybody waits meanwhile.
+    pub(super) fn with<A>(&self, look: impl FnOnce(&mut W) -> A) -> A {
+        look(&mut lock(&self.state).list)
+    }
+
     pub(super) fn close(&self) {
         lock(&self.state).closed = true;
         self.filled.notify_all();

@@ -149,18 +149,25 @@ fn person(name: &str) -> Person {
     name.parse().unwrap()
 }
 
-/// The whole way of a log-in, in this thread and at any time.
+/// The whole way of a log-in, in this thread and at any time; nothing is remembered.
 fn outcome(checker: &mut Checker, attempt: &Attempt, now: Now) -> Outcome {
-    let (password, admissible) = match checker.look_up(attempt, now).unwrap() {
+    outcome_with(&memo(), checker, attempt, now)
+}
+
+fn outcome_with(memo: &Memo, checker: &mut Checker, attempt: &Attempt, now: Now) -> Outcome {
+    let (password, admissible) = match checker.look_up(Some(memo), attempt, now).unwrap() {
         Looked::Admissible(password, admissible) => (password, admissible),
-        Looked::Refused(outcome) => return outcome,
+        Looked::Decided(outcome) => return outcome,
         Looked::Ended(_, tombstone) => return tombstone.outcome(None),
     };
-    let (phc, device) = (admissible.phc(), admissible.device());
-    match checker.hash(&password, phc, device).unwrap() {
+    match (checker.hash_and_remember(memo, &password, &admissible)).unwrap() {
         Some(proof) => (checker.decide_again(attempt, &admissible, &proof, now)).unwrap(),
         None => Outcome::refused(Reason::UnknownPassword),
     }
+}
+
+fn memo() -> Memo {
+    Memo::new(&phc::memo::Key::generate().unwrap())
 }
 
 fn attempt(mailbox: &str, password: &Secret) -> Attempt {
@@ -323,7 +330,8 @@ fn changed_while_hashing(change: impl FnOnce(&mut Site, &Issued)) -> Result<Outc
     let issued = site.issue("phone");
     let mut checker = site.checker();
     let attempt = attempt("ana@example.org", &issued.password);
-    let Looked::Admissible(password, admissible) = checker.look_up(&attempt, now()).unwrap() else {
+    let Ok(Looked::Admissible(password, admissible)) = checker.look_up(None, &attempt, now())
+    else {
         panic!("a good password was refused before its hash");
     };
     let (phc, id) = (admissible.phc(), admissible.device());
