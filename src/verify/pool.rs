@@ -154,6 +154,11 @@ impl Verifier {
         self.0.shared.hashed.load(Ordering::Relaxed)
     }
 
+    /// How many attempts wait for a hash, for its turn or while it is computed: for tests.
+    pub fn waiting_for_hashes(&self) -> usize {
+        self.0.shared.hashes.with(|flights| flights.waiting())
+    }
+
     /// How many refused attempts nobody looked into, for want of room or time: for tests, as the
     /// log has it late.
     pub fn passed_over(&self) -> u64 {
