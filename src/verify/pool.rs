@@ -14,15 +14,18 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::flight::{Flight, Flights};
 use super::inquiry::{Asker, Inquiry};
 use super::job::{Hashing, Job, Reply, Suspect, Work};
-use super::queue::{Bounds, Next};
+use super::queue::{Bounds, Next, Queue};
 use super::station::{Station, lock};
 use super::trouble::{Alarm, PassedOver, Trouble};
 use super::{Checker, Looked, Now, Settings};
 use crate::attempt::{Attempt, Outcome, Reason, Verdict};
 use crate::clock;
 use crate::model::Mailbox;
+use crate::password::phc::Match;
+use crate::password::phc::memo::{self, Memo, Pair};
 use crate::query::{Answer, Query};
 use crate::store::Identity;
 use crate::uses::{self, Book, Ended};
@@ -80,7 +83,7 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// If the operating system refuses a thread.
+    /// If the operating system refuses a thread, or random bytes.
     pub fn start(settings: Settings, identity: Identity) -> std::io::Result<Self> {
         let threads = match settings.threads {
             0 => thread::available_parallelism().map_or(1, usize::from),
@@ -91,9 +94,10 @@ impl Verifier {
             uses: settings.uses,
             keep: settings.keep,
         };
+        let memo_key = memo::Key::generate().map_err(std::io::Error::other)?;
         let book = Book::start(book, identity.clone())?;
         let pool = Pool {
-            shared: Arc::new(Shared::new(settings, identity, threads, book)),
+            shared: Arc::new(Shared::new(settings, identity, threads, book, &memo_key)),
             looking: Mutex::default(),
             hashing: Mutex::default(),
             afterwards: Mutex::default(),
@@ -170,6 +174,11 @@ impl Verifier {
     /// instead of timing.
     pub fn hashes(&self) -> u64 {
         self.0.shared.hashed.load(Ordering::Relaxed)
+    }
+
+    /// How many attempts wait for a hash, for its turn or while it is computed: for tests.
+    pub fn waiting_for_hashes(&self) -> usize {
+        self.0.shared.hashes.with(|flights| flights.waiting())
     }
 
     /// How many refused attempts nobody looked into, for want of room or time: for tests, as the
@@ -251,10 +260,11 @@ fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
 struct Shared {
     settings: Settings,
     identity: Identity,
-    look_ups: Station<u32, Work>,
-    hashes: Station<Mailbox, Hashing>,
-    ended_secrets: Station<Mailbox, Suspect>,
+    look_ups: Station<Queue<u32, Work>>,
+    hashes: Station<Flights<Mailbox, Pair, Hashing>>,
+    ended_secrets: Station<Queue<Mailbox, Suspect>>,
     book: Book,
+    memo: Memo,
     hashed: AtomicU64,
     alarm: Alarm,
     passed_over: PassedOver,
@@ -264,16 +274,23 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(settings: Settings, identity: Identity, threads: usize, book: Book) -> Self {
+    fn new(
+        settings: Settings,
+        identity: Identity,
+        threads: usize,
+        book: Book,
+        memo_key: &memo::Key,
+    ) -> Self {
         let all = threads.saturating_mul(HASHES_PER_THREAD);
         let lane = all / LANES_AT_LEAST;
         Self {
             settings,
             identity,
-            look_ups: Station::new(LOOK_UPS),
-            hashes: Station::new(Bounds { all, lane }),
-            ended_secrets: Station::new(ENDED),
+            look_ups: Station::new(Queue::new(LOOK_UPS)),
+            hashes: Station::new(Flights::new(Bounds { all, lane })),
+            ended_secrets: Station::new(Queue::new(ENDED)),
             book,
+            memo: Memo::new(memo_key),
             hashed: AtomicU64::new(0),
             alarm: Alarm::default(),
             passed_over: PassedOver::default(),
@@ -299,15 +316,12 @@ impl Shared {
         let _ = rustix::process::setpriority_process(None, NICE);
         let mut checker = self.checker();
         loop {
-            let next = self.hashes.try_next(monotonic()).or_else(|| {
+            let flight = self.hashes.try_next(monotonic()).or_else(|| {
                 checker.arena.wipe();
                 self.hashes.next(monotonic)
             });
-            let Some(next) = next else { return };
-            self.guarded(&mut checker, |checker| match next {
-                Next::Due(hashing) => self.hash(checker, hashing),
-                Next::TooOld(hashing) => hashing.job.reply.send(Outcome::overload()),
-            });
+            let Some(flight) = flight else { return };
+            self.fly(&mut checker, flight);
         }
     }
 
@@ -378,8 +392,8 @@ impl Shared {
     }
 
     fn look_up(&self, checker: &mut Checker, job: Job) {
-        match self.told(checker.look_up(&job.attempt, now())) {
-            Err(outcome) | Ok(Looked::Refused(outcome)) => job.reply.send(outcome),
+        match self.told(checker.look_up(Some(&self.memo), &job.attempt, now())) {
+            Err(outcome) | Ok(Looked::Decided(outcome)) => self.answer(job, outcome),
             Ok(Looked::Ended(password, tombstone)) => {
                 let Job {
                     attempt, mut reply, ..
@@ -398,13 +412,14 @@ impl Shared {
                 }
             }
             Ok(Looked::Admissible(password, admissible)) => {
+                let pair = self.memo.pair(&password, admissible.phc());
                 let (mailbox, arrived) = (admissible.mailbox().clone(), job.arrived);
                 let hashing = Hashing {
                     job,
                     password,
                     admissible,
                 };
-                if let Err(hashing) = self.hashes.put(mailbox, hashing, arrived) {
+                if let Err(hashing) = self.hashes.put((mailbox, pair), hashing, arrived) {
                     hashing.job.reply.send(Outcome::overload());
                 }
             }
@@ -422,21 +437,62 @@ impl Shared {
         }
     }
 
-    fn hash(&self, checker: &mut Checker, hashing: Hashing) {
-        let Hashing {
-            job,
-            password,
-            admissible,
-        } = hashing;
-        let proof = checker.hash(&password, admissible.phc(), admissible.device());
-        let outcome = proof.and_then(|proof| {
-            self.hashed.fetch_add(1, Ordering::Relaxed);
-            match proof {
-                Some(proof) => checker.decide_again(&job.attempt, &admissible, &proof, now()),
-                None => Ok(Outcome::refused(Reason::UnknownPassword)),
+    /// One hash, and a decision for each who waited for it: some 5 µs each, so a mailbox whose lane is full
+    /// of one password keeps this thread for a dozen milliseconds. A panic in the hash is *try later* for
+    /// all of them, and any other for the one alone with whom it came.
+    fn fly(&self, checker: &mut Checker, flight: Flight<Pair, Hashing>) {
+        let mut proof = Err(Outcome::internal_error());
+        let mut landed = Vec::new();
+        if let Some(leader) = &flight.leader {
+            self.guarded(checker, |checker| proof = self.proof(checker, leader));
+            landed = self
+                .hashes
+                .with(|flights| flights.land(&flight.key, monotonic()));
+        }
+        let due = flight.leader.into_iter().map(Next::Due);
+        let too_old = flight.too_old.into_iter().map(Next::TooOld);
+        for next in due.chain(too_old).chain(landed) {
+            self.guarded(checker, |checker| match next {
+                Next::Due(hashing) => self.conclude(checker, hashing, &proof),
+                Next::TooOld(hashing) => hashing.job.reply.send(Outcome::overload()),
+            });
+        }
+    }
+
+    /// Whether the password matches. An error is the answer.
+    fn proof(&self, checker: &mut Checker, hashing: &Hashing) -> Result<Option<Match>, Outcome> {
+        let (password, admissible) = (&hashing.password, &hashing.admissible);
+        // Asked once more: an equal one may have landed since the look-up.
+        if let Some(proof) = self.memo.recall(password, admissible.phc()) {
+            return Ok(Some(proof));
+        }
+        let proof = checker.hash_and_remember(&self.memo, password, admissible);
+        let proof = self.told_of_trouble(proof)?;
+        self.hashed.fetch_add(1, Ordering::Relaxed);
+        Ok(proof)
+    }
+
+    /// The second decision, for one who waited for a hash.
+    fn conclude(
+        &self,
+        checker: &mut Checker,
+        hashing: Hashing,
+        proof: &Result<Option<Match>, Outcome>,
+    ) {
+        let (job, admissible) = (hashing.job, hashing.admissible);
+        let outcome = match proof {
+            Ok(Some(proof)) => {
+                let decided = checker.decide_again(&job.attempt, &admissible, proof, now());
+                self.told(decided).unwrap_or_else(|outcome| outcome)
             }
-        });
-        let (Ok(outcome) | Err(outcome)) = self.told(outcome);
+            Ok(None) => Outcome::refused(Reason::UnknownPassword),
+            Err(outcome) => outcome.clone(),
+        };
+        self.answer(job, outcome);
+    }
+
+    /// Answers, tells, and enters a good log-in in the book.
+    fn answer(&self, job: Job, outcome: Outcome) {
         let used = match &outcome {
             Outcome::Allow(allowed) => Some(allowed.device.clone()),
             Outcome::Deny { .. } | Outcome::TryLater { .. } => None,
@@ -459,7 +515,7 @@ impl Shared {
             tombstone,
         } = suspect;
         let proof = checker.hash(&password, tombstone.phc(), tombstone.device());
-        let proof = self.told(proof).unwrap_or_default();
+        let proof = self.told_of_trouble(proof).unwrap_or_default();
         let outcome = tombstone.outcome(proof.as_ref());
         reply.send(outcome);
         if proof.is_some() {
@@ -474,18 +530,21 @@ impl Shared {
         }
     }
 
-    /// Tells the log of trouble, and the peer to try later.
+    /// Tells the log of trouble with a question to the database, or that it is over; the error is the
+    /// answer.
     fn told<T>(&self, result: Result<T, Trouble>) -> Result<T, Outcome> {
-        match result {
-            Ok(answer) => {
-                self.alarm.database_answered();
-                Ok(answer)
-            }
-            Err(trouble) => {
-                self.alarm.raise(&trouble, monotonic());
-                Err(Outcome::internal_error())
-            }
+        if result.is_ok() {
+            self.alarm.database_answered();
         }
+        self.told_of_trouble(result)
+    }
+
+    /// The same where the database was not asked.
+    fn told_of_trouble<T>(&self, result: Result<T, Trouble>) -> Result<T, Outcome> {
+        result.map_err(|trouble| {
+            self.alarm.raise(&trouble, monotonic());
+            Outcome::internal_error()
+        })
     }
 
     /// Works on one job. A panic ends that job alone; whatever state it left behind is thrown away.

@@ -15,6 +15,7 @@
 mod daemon;
 mod direct;
 mod floods;
+mod load;
 mod log_ins;
 mod peer;
 mod persons;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let trials = [
         log_ins::trials(),
         floods::trials(),
+        load::trials(),
         persons::trials(),
         secrets::trials(),
         sockets::trials(),
