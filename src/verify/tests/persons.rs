@@ -150,7 +150,11 @@ fn spelled(
     }
     actions.into_iter().find_map(|action| match action {
         Action::Verify(_, attempt) => Some(outcome(checker, &attempt, now())),
-        Action::Send(_) | Action::Finish { .. } | Action::Forget(_) | Action::Refuse { .. } | Action::Close(_) => None,
+        Action::Send(_)
+        | Action::Finish { .. }
+        | Action::Forget(_)
+        | Action::Refuse { .. }
+        | Action::Close(_) => None,
     })
 }
 
