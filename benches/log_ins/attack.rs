@@ -43,24 +43,26 @@ pub fn measure(site: &Site, scale: &Scale, table: &mut Table) {
         )
     });
     let flood = format!("under a flood from {ATTACKERS} connections: a good log-in");
-    for (what, limit, waits) in [
+    for (what, limit, victim) in [
         ("memo hit", Duration::from_millis(5), &mut known),
         ("hash needed", Duration::from_millis(20), &mut new),
     ] {
-        waits.sort_unstable();
+        victim.waits.sort_unstable();
+        let waits = &victim.waits;
         let at = |percent: usize| waits[(waits.len() - 1) * percent / 100];
         table.row(
             &format!("{flood}, {what}"),
             &format!("p99 ≤ {} ms", limit.as_millis()),
             format_args!(
-                "{} (p50 {}, worst {}; of {}; {} wrong passwords/s)",
+                "{} (p50 {}, worst {}; of {}, {} told \"try later\"; {} wrong passwords/s)",
                 millis(at(99)),
                 millis(at(50)),
                 millis(at(100)),
                 waits.len(),
+                victim.later,
                 count(attack.rate())
             ),
-            Met::when(at(99) <= limit),
+            Met::when(at(99) <= limit && victim.later == 0),
         );
     }
     // Settled after its first tenth; the peak of what follows.
@@ -79,24 +81,29 @@ pub fn measure(site: &Site, scale: &Scale, table: &mut Table) {
     );
 }
 
-/// Logs in with each in turn, and over again, at a steady pace; how long each answer took.
-fn log_in_steadily(daemon: &Daemon, log_ins: &[LogIn], over: &Over) -> Vec<Duration> {
+/// Who logs in meanwhile.
+#[derive(Default)]
+struct Victim {
+    /// How long each answer took.
+    waits: Vec<Duration>,
+    later: u32,
+}
+
+/// Logs in with each in turn, and over again, at a steady pace; at least once.
+fn log_in_steadily(daemon: &Daemon, log_ins: &[LogIn], over: &Over) -> Victim {
     let mut peer = Peer::connect(&daemon.socket).expect("room");
-    let mut waits = Vec::new();
+    let mut victim = Victim::default();
     for log_in in log_ins.iter().cycle() {
+        let asked = Instant::now();
+        let answer = peer.ask(log_in).expect("an answer");
+        victim.later += u32::from(!log_in.is_decided(&answer));
+        victim.waits.push(asked.elapsed());
         if over.is_over() {
             break;
         }
-        let asked = Instant::now();
-        let answer = peer.ask(log_in).expect("an answer");
-        assert!(
-            log_in.is_decided(&answer),
-            "a flood must make nobody try later"
-        );
-        waits.push(asked.elapsed());
         thread::sleep(PACE.saturating_sub(asked.elapsed()));
     }
-    waits
+    victim
 }
 
 /// In KiB, ten times a second.

@@ -9,7 +9,7 @@ use crate::dialogue::{LogIn, connect};
 use crate::echo::Echo;
 use crate::load::{Done, Load, Until};
 use crate::ours::Daemon;
-use crate::site::Site;
+use crate::site::{Crowd, Site};
 use crate::table::{Met, Table, count, median, micros};
 use crate::{Scale, cpu, hash};
 
@@ -209,13 +209,9 @@ fn repeated(daemon: &Daemon, site: &Site, scale: &Scale, table: &mut Table) {
 
 /// Mailboxes with many device passwords against mailboxes with one, in CPU time.
 fn crowds(daemon: &Daemon, site: &Site, scale: &Scale, table: &mut Table) {
-    for (what, pick) in [
-        (
-            "good",
-            (|crowd| &crowd.good) as fn(&crate::site::Crowd) -> &Vec<LogIn>,
-        ),
-        ("bad", |crowd| &crowd.bad),
-    ] {
+    type Pick = fn(&Crowd) -> &Vec<LogIn>;
+    let kinds: [(&str, Pick); 2] = [("good", |crowd| &crowd.good), ("bad", |crowd| &crowd.bad)];
+    for (what, pick) in kinds {
         for crowd in &site.crowds {
             run(daemon, BUSY, Until::AllDecided, pick(crowd));
         }

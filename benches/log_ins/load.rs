@@ -15,6 +15,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use crate::cpu;
 use crate::dialogue::{Answer, LogIn, PATIENCE, connect};
 
+/// Longest that any run may take: only a server that says *try later* for ever would need more.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// How it is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Load<'a> {
@@ -53,7 +56,7 @@ impl Done {
         f64::from(self.decided) / self.took.as_secs_f64()
     }
 
-    /// What share of the answers took no longer; `share` is from 0 to 1.
+    /// What that many of a hundred answers took at most. Panics if there was none.
     pub fn wait(&self, percent: usize) -> Duration {
         let last = self.waits.len() - 1;
         self.waits[last * percent / 100]
@@ -128,6 +131,7 @@ impl Load<'_> {
         while in_flight > 0 {
             let ready = epoll.wait(&mut events, patience).expect("epoll");
             assert!(ready > 0, "no answer within {PATIENCE:?}");
+            assert!(started.elapsed() < LONGEST, "there is no end of it");
             for event in &events[..ready] {
                 let number = usize::try_from(event.data()).expect("what we set");
                 let connection = &mut connections[number];

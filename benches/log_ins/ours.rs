@@ -1,7 +1,7 @@
 //! `dovelatch serve` on the site, as a process of its own.
 
 use std::io::{self, BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ impl Daemon {
 }
 
 /// The fields of an OK. `None`: it cannot tell yet.
-fn first_verdict(socket: &PathBuf, log_in: &LogIn) -> io::Result<Option<String>> {
+fn first_verdict(socket: &Path, log_in: &LogIn) -> io::Result<Option<String>> {
     let mut peer = Peer::connect(socket)?;
     let answer = peer.ask(log_in)?;
     if log_in.heard(&answer) == Heard::Later {
