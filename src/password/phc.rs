@@ -4,6 +4,8 @@
 //! enough (0.4 ms of one core) that a whole site may log in again after a restart. The cost stands in
 //! each string; what a damaged or hostile row may ask for is capped before any work is done.
 
+pub mod memo;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -48,7 +50,8 @@ pub enum CostError {
 #[derive(Default)]
 pub struct Arena(Vec<argon2::Block>);
 
-/// Proof that a password matched a PHC string. Only [`verify`] makes one.
+/// Proof that a password matched a PHC string. Only [`verify`] makes one, and the [`memo`] that
+/// remembers what it said.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Match {
     phc: String,

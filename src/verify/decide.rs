@@ -25,7 +25,9 @@ pub enum Rows {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Admissible {
     mailbox: Mailbox,
-    candidate: Candidate,
+    secret: SecretId,
+    phc: String,
+    device: DeviceId,
 }
 
 /// Why the answer is no, without a hash.
@@ -53,20 +55,21 @@ pub struct Tombstone {
 /// The reason of the refusal. Never [`Reason::Revoked`]: sixteen bits of a tag also match by chance,
 /// so that a revoked password was tried is known only when its hash matched. For the same reason no
 /// refusal from here names a device.
-pub fn first(attempt: &Attempt, rows: Rows, now: Timestamp) -> Result<Admissible, Refused> {
-    let decision = allowed(attempt, &rows, now).map(drop);
-    let found = match rows {
-        Rows::Own(found) => found,
-        Rows::Delegated(delegated) => delegated.found,
-    };
-    let candidate = found.and_then(|found| Some((found.mailbox, found.candidate?)));
+pub fn first(attempt: &Attempt, rows: &Rows, now: Timestamp) -> Result<Admissible, Refused> {
+    let decision = allowed(attempt, rows, now).map(drop);
+    let candidate = (rows.found()).and_then(|found| Some((found, found.candidate.as_ref()?)));
     match (decision, candidate) {
-        (Ok(()), Some((mailbox, candidate))) => Ok(Admissible { mailbox, candidate }),
-        (Err(Reason::Revoked), Some((mailbox, candidate))) => Err(Refused::Ended(Tombstone {
-            mailbox,
+        (Ok(()), Some((found, candidate))) => Ok(Admissible {
+            mailbox: found.mailbox.clone(),
             secret: candidate.secret,
-            phc: candidate.phc,
-            device: candidate.device,
+            phc: candidate.phc.clone(),
+            device: candidate.device.clone(),
+        }),
+        (Err(Reason::Revoked), Some((found, candidate))) => Err(Refused::Ended(Tombstone {
+            mailbox: found.mailbox.clone(),
+            secret: candidate.secret,
+            phc: candidate.phc.clone(),
+            device: candidate.device.clone(),
         })),
         (Ok(()) | Err(Reason::Revoked), None) => Err(Refused::For(Reason::UnknownPassword)),
         (Err(reason), _) => Err(Refused::For(reason)),
@@ -81,7 +84,7 @@ pub fn second(
     again: &Rows,
     now: Timestamp,
 ) -> Outcome {
-    let device = Some(admissible.candidate.device.clone());
+    let device = Some(admissible.device.clone());
     match allowed(attempt, again, now) {
         Ok(permit) if permit.candidate.phc == proof.phc() => Outcome::Allow(permit.granted()),
         // The database was replaced while we hashed, and the id now names another secret, of which
@@ -127,17 +130,17 @@ impl Admissible {
 
     /// The row to read again after the hash.
     pub fn secret(&self) -> SecretId {
-        self.candidate.secret
+        self.secret
     }
 
     /// What the password must match.
     pub fn phc(&self) -> &str {
-        &self.candidate.phc
+        &self.phc
     }
 
     /// For the log of trouble with this row; nothing is proven yet.
     pub fn device(&self) -> &DeviceId {
-        &self.candidate.device
+        &self.device
     }
 }
 
@@ -361,7 +364,9 @@ mod tests {
         let candidate = found.candidate.clone().unwrap();
         let admissible = Admissible {
             mailbox: found.mailbox.clone(),
-            candidate,
+            secret: candidate.secret,
+            phc: candidate.phc,
+            device: candidate.device,
         };
         change(&mut attempt, &mut found);
         let rows = Rows::Own(Some(found));
@@ -376,7 +381,7 @@ mod tests {
         now: Timestamp,
     ) -> [Outcome; 2] {
         let after = second(attempt, admissible, proof, rows, now);
-        let before = match first(attempt, rows.clone(), now) {
+        let before = match first(attempt, rows, now) {
             Ok(admissible) => second(attempt, &admissible, proof, rows, now),
             Err(Refused::For(reason)) => Outcome::refused(reason),
             Err(Refused::Ended(tombstone)) => tombstone.outcome(None),
@@ -438,10 +443,10 @@ mod tests {
     #[test]
     fn an_unknown_mailbox_and_an_unknown_password_are_refused() {
         let (attempt, mut found, _) = good();
-        let unknown = first(&attempt, Rows::Own(None), at(0));
+        let unknown = first(&attempt, &Rows::Own(None), at(0));
         assert_eq!(unknown, Err(Refused::For(Reason::UnknownMailbox)));
         found.candidate = None;
-        let refused = first(&attempt, Rows::Own(Some(found)), at(0));
+        let refused = first(&attempt, &Rows::Own(Some(found)), at(0));
         assert_eq!(refused, Err(Refused::For(Reason::UnknownPassword)));
     }
 
@@ -477,7 +482,7 @@ mod tests {
     #[test]
     fn a_mailbox_removed_while_hashing_is_refused() {
         let (attempt, found, proof) = good();
-        let admissible = first(&attempt, Rows::Own(Some(found)), at(0)).unwrap();
+        let admissible = first(&attempt, &Rows::Own(Some(found)), at(0)).unwrap();
         let (reason, device) = (Reason::Revoked, Some("dp-kqtmwhzrnb".parse().unwrap()));
         assert_eq!(
             second(&attempt, &admissible, &proof, &Rows::Own(None), at(0)),
@@ -488,7 +493,7 @@ mod tests {
     #[test]
     fn a_proof_is_worth_nothing_for_another_hash() {
         let (attempt, mut found, proof) = good();
-        let admissible = first(&attempt, Rows::Own(Some(found.clone())), at(0)).unwrap();
+        let admissible = first(&attempt, &Rows::Own(Some(found.clone())), at(0)).unwrap();
         let (_, other, _) = good();
         found.candidate.as_mut().unwrap().phc = other.candidate.unwrap().phc;
         assert_eq!(
@@ -516,7 +521,7 @@ mod tests {
         assert!(is_allowed(with(replaced), at(499)));
         let (attempt, mut found, proof) = good();
         found.candidate.as_mut().unwrap().valid_until = Some(at(500));
-        let refused = first(&attempt, Rows::Own(Some(found)), at(500));
+        let refused = first(&attempt, &Rows::Own(Some(found)), at(500));
         let Err(Refused::Ended(tombstone)) = refused else {
             panic!("{refused:?}");
         };
@@ -566,7 +571,7 @@ mod tests {
         assert_refused(Reason::NoAccess, delegation, at(0));
         let (mut attempt, rows, _) = bob_opens_the_office();
         attempt.person = None;
-        let refused = first(&attempt, Rows::Delegated(rows), at(0));
+        let refused = first(&attempt, &Rows::Delegated(rows), at(0));
         assert_eq!(refused, Err(Refused::For(Reason::NoAccess)));
     }
 
@@ -591,7 +596,7 @@ mod tests {
     fn a_delegated_log_in_opens_the_mailbox_in_the_persons_name() {
         let (attempt, rows, proof) = bob_opens_the_office();
         let rows = Rows::Delegated(rows);
-        let admissible = first(&attempt, rows.clone(), at(0)).unwrap();
+        let admissible = first(&attempt, &rows, at(0)).unwrap();
         assert_eq!(admissible.mailbox().as_str(), "bob", "whose turn it is");
         assert_eq!(
             second(&attempt, &admissible, &proof, &rows, at(0)),
@@ -668,7 +673,7 @@ mod tests {
         ];
         for (what, reason, change) in changes {
             let (mut attempt, mut rows, proof) = bob_opens_the_office();
-            let admissible = first(&attempt, Rows::Delegated(rows.clone()), at(0)).unwrap();
+            let admissible = first(&attempt, &Rows::Delegated(rows.clone()), at(0)).unwrap();
             change(&mut attempt, &mut rows);
             let gone = rows.found.is_none();
             let rows = Rows::Delegated(rows);

@@ -107,8 +107,8 @@ fn of_password(
     now: Now,
 ) -> Result<Explained, Trouble> {
     let attempt = question.attempt(password.clone());
-    let outcome = match checker.look_up(&attempt, now)? {
-        Looked::Refused(outcome) => outcome,
+    let outcome = match checker.look_up(None, &attempt, now)? {
+        Looked::Decided(outcome) => outcome,
         Looked::Ended(password, tombstone) => {
             let proof = checker.hash(&password, tombstone.phc(), tombstone.device())?;
             tombstone.outcome(proof.as_ref())

@@ -4,12 +4,13 @@
 //!    row, by the same query whether they exist or not.
 //! 2. **First decision** ([`decide::first`]): what could not be let in anyway ends here, without a
 //!    hash. So a refusal costs the same for an unknown mailbox, an unknown password and a revoked one.
-//! 3. **Memo**, later: that this password was found to match this PHC string before. It will stand
-//!    between 2 and 4 and give the [`Match`] that the hash gives, so that nothing behind it changes.
-//! 4. **Hash** ([`Checker::hash`]), at most one, when its turn in the [`queue`] has come. Later, an
-//!    equal pair of password and PHC string that is being hashed already will be waited for here.
-//! 5. **Second decision** ([`decide::second`]) on the row read again: what was revoked meanwhile is
-//!    refused.
+//! 3. **Memo** ([`Checker::look_up`] too): where this password was found to match this PHC string before, that is
+//!    proof enough. Step 5 follows at once, on the row that was just read.
+//! 4. **Hash** ([`Checker::hash_and_remember`]), at most one, when its turn in the [`queue`] has come.
+//!    Whoever waits for an equal pair of password and PHC string waits with the first of them
+//!    ([`flight`]).
+//! 5. **Second decision** ([`decide::second`]), after a hash on the row read again: what was revoked
+//!    meanwhile is refused. Each attempt has its own.
 //! 6. **Afterwards**, when the answer has left: a good log-in is entered in the book ([`crate::uses`]).
 //!    What was refused because the secret with its tag had ended is looked into now, at the lowest
 //!    priority, so that a revoked password is told from one that nobody ever issued.
@@ -19,6 +20,7 @@
 
 pub mod decide;
 mod explain;
+pub mod flight;
 mod job;
 pub mod pool;
 pub mod queue;
@@ -35,6 +37,7 @@ pub use trouble::Trouble;
 use crate::attempt::{Attempt, Outcome};
 use crate::model::{DeviceId, Timestamp};
 use crate::password::generate::Password;
+use crate::password::phc::memo::Memo;
 use crate::password::phc::{self, Arena, Match};
 use crate::store::{Identity, Keep, Reader, SecretId};
 use decide::{Admissible, Refused, Rows, Tombstone};
@@ -60,7 +63,8 @@ struct Checker {
 /// What the look-up and the first decision came to.
 #[derive(Debug)]
 enum Looked {
-    Refused(Outcome),
+    /// Without a hash: refused by the first decision, or decided by the second after a [`Memo`]'s proof.
+    Decided(Outcome),
     /// To be refused as an unknown password, and looked into afterwards.
     Ended(Password, Tombstone),
     /// Let in if this password matches the hash of this row.
@@ -83,21 +87,40 @@ impl Checker {
         }
     }
 
-    /// Steps 1 and 2.
+    /// Steps 1 to 3, and step 5 where the memo knows that the password matches.
+    ///
+    /// For that one the row is not read again. After a hash it must be, because somebody may have revoked
+    /// the device password while the attempt waited and was hashed, which takes up to seconds. Here
+    /// nothing lies between: the row was read for this attempt, after it had come in. So whatever was
+    /// revoked before is seen, and what is revoked at this very moment might as well be revoked after it.
     ///
     /// # Errors
     ///
     /// [`Trouble::Store`], and for every name and password alike: the database is asked even where
     /// nothing can be found.
-    fn look_up(&mut self, attempt: &Attempt, now: Now) -> Result<Looked, Trouble> {
+    fn look_up(
+        &mut self,
+        memo: Option<&Memo>,
+        attempt: &Attempt,
+        now: Now,
+    ) -> Result<Looked, Trouble> {
         let password = Password::from_typed(&attempt.secret);
         let rows = self.rows(attempt, password.as_ref(), now)?;
-        Ok(match (decide::first(attempt, rows, now.wall), password) {
-            (Ok(admissible), Some(password)) => Looked::Admissible(password, admissible),
+        Ok(match (decide::first(attempt, &rows, now.wall), password) {
+            (Ok(admissible), Some(password)) => {
+                match memo.and_then(|memo| memo.recall(&password, admissible.phc())) {
+                    Some(proof) => {
+                        let now = now.wall;
+                        let outcome = decide::second(attempt, &admissible, &proof, &rows, now);
+                        Looked::Decided(outcome)
+                    }
+                    None => Looked::Admissible(password, admissible),
+                }
+            }
             (Err(Refused::Ended(tombstone)), Some(password)) => Looked::Ended(password, tombstone),
-            (Err(Refused::For(reason)), _) => Looked::Refused(Outcome::refused(reason)),
+            (Err(Refused::For(reason)), _) => Looked::Decided(Outcome::refused(reason)),
             // A row for a password that has no tag: the store's look-up went wrong.
-            (Ok(_) | Err(Refused::Ended(_)), None) => Looked::Refused(Outcome::internal_error()),
+            (Ok(_) | Err(Refused::Ended(_)), None) => Looked::Decided(Outcome::internal_error()),
         })
     }
 
@@ -133,7 +156,25 @@ impl Checker {
         })
     }
 
-    /// Step 4: whether the password matches.
+    /// Step 4: whether the password matches. A match is remembered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::hash`].
+    fn hash_and_remember(
+        &mut self,
+        memo: &Memo,
+        password: &Password,
+        admissible: &Admissible,
+    ) -> Result<Option<Match>, Trouble> {
+        let proof = memo.verify(password, admissible.phc(), &mut self.arena);
+        proof.map_err(|source| Trouble::Hash {
+            device: admissible.device().clone(),
+            source,
+        })
+    }
+
+    /// Whether the password matches, for those who need not remember it.
     ///
     /// # Errors
     ///
@@ -150,7 +191,7 @@ impl Checker {
         })
     }
 
-    /// Step 5, for a password that matched.
+    /// Step 5, for a password that matched when its turn had come.
     ///
     /// # Errors
     ///

@@ -14,14 +14,17 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::flight::{Flight, Flights};
 use super::job::{Hashing, Job, Reply, Suspect};
-use super::queue::{Bounds, Next};
+use super::queue::{Bounds, Next, Queue};
 use super::station::{Station, lock};
 use super::trouble::{Alarm, PassedOver, Trouble};
 use super::{Checker, Looked, Now, Settings};
 use crate::attempt::{Attempt, Outcome, Reason, Verdict};
 use crate::clock;
 use crate::model::Mailbox;
+use crate::password::phc::Match;
+use crate::password::phc::memo::{self, Memo, Pair};
 use crate::store::Identity;
 use crate::uses::{self, Book, Ended};
 
@@ -78,7 +81,7 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// If the operating system refuses a thread.
+    /// If the operating system refuses a thread, or random bytes.
     pub fn start(settings: Settings, identity: Identity) -> std::io::Result<Self> {
         let threads = match settings.threads {
             0 => thread::available_parallelism().map_or(1, usize::from),
@@ -89,9 +92,10 @@ impl Verifier {
             uses: settings.uses,
             keep: settings.keep,
         };
+        let memo_key = memo::Key::generate().map_err(std::io::Error::other)?;
         let book = Book::start(book, identity.clone())?;
         let pool = Pool {
-            shared: Arc::new(Shared::new(settings, identity, threads, book)),
+            shared: Arc::new(Shared::new(settings, identity, threads, book, &memo_key)),
             looking: Mutex::default(),
             hashing: Mutex::default(),
             afterwards: Mutex::default(),
@@ -148,6 +152,11 @@ impl Verifier {
     /// instead of timing.
     pub fn hashes(&self) -> u64 {
         self.0.shared.hashed.load(Ordering::Relaxed)
+    }
+
+    /// How many attempts wait for a hash, for its turn or while it is computed: for tests.
+    pub fn waiting_for_hashes(&self) -> usize {
+        self.0.shared.hashes.with(|flights| flights.waiting())
     }
 
     /// How many refused attempts nobody looked into, for want of room or time: for tests, as the
@@ -229,10 +238,11 @@ fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
 struct Shared {
     settings: Settings,
     identity: Identity,
-    look_ups: Station<u32, Job>,
-    hashes: Station<Mailbox, Hashing>,
-    ended_secrets: Station<Mailbox, Suspect>,
+    look_ups: Station<Queue<u32, Job>>,
+    hashes: Station<Flights<Mailbox, Pair, Hashing>>,
+    ended_secrets: Station<Queue<Mailbox, Suspect>>,
     book: Book,
+    memo: Memo,
     hashed: AtomicU64,
     alarm: Alarm,
     passed_over: PassedOver,
@@ -242,16 +252,23 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(settings: Settings, identity: Identity, threads: usize, book: Book) -> Self {
+    fn new(
+        settings: Settings,
+        identity: Identity,
+        threads: usize,
+        book: Book,
+        memo_key: &memo::Key,
+    ) -> Self {
         let all = threads.saturating_mul(HASHES_PER_THREAD);
         let lane = all / LANES_AT_LEAST;
         Self {
             settings,
             identity,
-            look_ups: Station::new(LOOK_UPS),
-            hashes: Station::new(Bounds { all, lane }),
-            ended_secrets: Station::new(ENDED),
+            look_ups: Station::new(Queue::new(LOOK_UPS)),
+            hashes: Station::new(Flights::new(Bounds { all, lane })),
+            ended_secrets: Station::new(Queue::new(ENDED)),
             book,
+            memo: Memo::new(memo_key),
             hashed: AtomicU64::new(0),
             alarm: Alarm::default(),
             passed_over: PassedOver::default(),
@@ -276,15 +293,12 @@ impl Shared {
         let _ = rustix::process::setpriority_process(None, NICE);
         let mut checker = self.checker();
         loop {
-            let next = self.hashes.try_next(monotonic()).or_else(|| {
+            let flight = self.hashes.try_next(monotonic()).or_else(|| {
                 checker.arena.wipe();
                 self.hashes.next(monotonic)
             });
-            let Some(next) = next else { return };
-            self.guarded(&mut checker, |checker| match next {
-                Next::Due(hashing) => self.hash(checker, hashing),
-                Next::TooOld(hashing) => hashing.job.reply.send(Outcome::overload()),
-            });
+            let Some(flight) = flight else { return };
+            self.fly(&mut checker, flight);
         }
     }
 
@@ -355,8 +369,8 @@ impl Shared {
     }
 
     fn look_up(&self, checker: &mut Checker, job: Job) {
-        match self.told(checker.look_up(&job.attempt, now())) {
-            Err(outcome) | Ok(Looked::Refused(outcome)) => job.reply.send(outcome),
+        match self.told(checker.look_up(Some(&self.memo), &job.attempt, now())) {
+            Err(outcome) | Ok(Looked::Decided(outcome)) => self.answer(job, outcome),
             Ok(Looked::Ended(password, tombstone)) => {
                 let Job {
                     attempt, mut reply, ..
@@ -375,34 +389,73 @@ impl Shared {
                 }
             }
             Ok(Looked::Admissible(password, admissible)) => {
+                let pair = self.memo.pair(&password, admissible.phc());
                 let (mailbox, arrived) = (admissible.mailbox().clone(), job.arrived);
                 let hashing = Hashing {
                     job,
                     password,
                     admissible,
                 };
-                if let Err(hashing) = self.hashes.put(mailbox, hashing, arrived) {
+                if let Err(hashing) = self.hashes.put((mailbox, pair), hashing, arrived) {
                     hashing.job.reply.send(Outcome::overload());
                 }
             }
         }
     }
 
-    fn hash(&self, checker: &mut Checker, hashing: Hashing) {
-        let Hashing {
-            job,
-            password,
-            admissible,
-        } = hashing;
-        let proof = checker.hash(&password, admissible.phc(), admissible.device());
-        let outcome = proof.and_then(|proof| {
-            self.hashed.fetch_add(1, Ordering::Relaxed);
-            match proof {
-                Some(proof) => checker.decide_again(&job.attempt, &admissible, &proof, now()),
-                None => Ok(Outcome::refused(Reason::UnknownPassword)),
+    /// One hash, and a decision for each who waited for it. A panic in the hash is *try later* for all of
+    /// them, and any other for the one alone with whom it came.
+    fn fly(&self, checker: &mut Checker, flight: Flight<Pair, Hashing>) {
+        let mut proof = Err(Outcome::internal_error());
+        let mut landed = Vec::new();
+        if let Some(leader) = &flight.leader {
+            self.guarded(checker, |checker| proof = self.proof(checker, leader));
+            landed = self
+                .hashes
+                .with(|flights| flights.land(&flight.key, monotonic()));
+        }
+        let due = flight.leader.into_iter().map(Next::Due);
+        let too_old = flight.too_old.into_iter().map(Next::TooOld);
+        for next in due.chain(too_old).chain(landed) {
+            self.guarded(checker, |checker| match next {
+                Next::Due(hashing) => self.conclude(checker, hashing, &proof),
+                Next::TooOld(hashing) => hashing.job.reply.send(Outcome::overload()),
+            });
+        }
+    }
+
+    /// Whether the password matches. An error is the answer.
+    fn proof(&self, checker: &mut Checker, hashing: &Hashing) -> Result<Option<Match>, Outcome> {
+        let (password, admissible) = (&hashing.password, &hashing.admissible);
+        // Asked once more: an equal one may have landed since the look-up.
+        if let Some(proof) = self.memo.recall(password, admissible.phc()) {
+            return Ok(Some(proof));
+        }
+        let proof = self.told(checker.hash_and_remember(&self.memo, password, admissible))?;
+        self.hashed.fetch_add(1, Ordering::Relaxed);
+        Ok(proof)
+    }
+
+    fn conclude(
+        &self,
+        checker: &mut Checker,
+        hashing: Hashing,
+        proof: &Result<Option<Match>, Outcome>,
+    ) {
+        let (job, admissible) = (hashing.job, hashing.admissible);
+        let outcome = match proof {
+            Ok(Some(proof)) => {
+                let decided = checker.decide_again(&job.attempt, &admissible, proof, now());
+                self.told(decided).unwrap_or_else(|outcome| outcome)
             }
-        });
-        let (Ok(outcome) | Err(outcome)) = self.told(outcome);
+            Ok(None) => Outcome::refused(Reason::UnknownPassword),
+            Err(outcome) => outcome.clone(),
+        };
+        self.answer(job, outcome);
+    }
+
+    /// Answers, tells, and enters a good log-in in the book.
+    fn answer(&self, job: Job, outcome: Outcome) {
         let used = match &outcome {
             Outcome::Allow(allowed) => Some(allowed.device.clone()),
             Outcome::Deny { .. } | Outcome::TryLater { .. } => None,

@@ -40,10 +40,40 @@ pub enum Next<T> {
     TooOld(T),
 }
 
+/// An item and when its request came in.
 #[derive(Debug)]
-struct Waiting<T> {
-    item: T,
-    arrived: Instant,
+pub(super) struct Waiting<T> {
+    pub(super) item: T,
+    pub(super) arrived: Instant,
+}
+
+/// What threads can wait at. Bounded, and fair between lanes.
+pub trait Waitlist {
+    type Key;
+    type Item;
+    type Next;
+
+    /// Puts an item at the end of its lane. `arrived` is when its request came in, which may be a while
+    /// ago.
+    ///
+    /// # Errors
+    ///
+    /// The item itself, where there is no room for it.
+    fn push(
+        &mut self,
+        key: Self::Key,
+        item: Self::Item,
+        arrived: Instant,
+    ) -> Result<(), Self::Item>;
+
+    /// What is to be done next; after that it is the turn of another lane.
+    fn pop(&mut self, now: Instant) -> Option<Self::Next>;
+
+    /// All that have waited longer than [`MAX_AGE`]: for when nobody comes to [`Self::pop`].
+    fn take_too_old(&mut self, now: Instant) -> Vec<Self::Item>;
+
+    /// Whether [`Self::pop`] would give nothing.
+    fn is_empty(&self) -> bool;
 }
 
 impl<K: Eq + Hash + Clone, T> Queue<K, T> {
@@ -56,13 +86,32 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
         }
     }
 
-    /// Puts an item at the end of its key's lane. `arrived` is when its request came in, which may be
-    /// a while ago.
-    ///
-    /// # Errors
-    ///
-    /// The item itself, where there is no room for it.
-    pub fn push(&mut self, key: K, item: T, arrived: Instant) -> Result<(), T> {
+    /// Forgets the items that are not wanted any more.
+    pub fn retain(&mut self, wanted: impl Fn(&T) -> bool) {
+        for lane in self.lanes.values_mut() {
+            lane.retain(|waiting| wanted(&waiting.item));
+        }
+        self.waiting = self.lanes.values().map(VecDeque::len).sum();
+        self.drop_empty_lanes();
+    }
+
+    /// How many items wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    fn drop_empty_lanes(&mut self) {
+        self.lanes.retain(|_, lane| !lane.is_empty());
+        self.turns.retain(|key| self.lanes.contains_key(key));
+    }
+}
+
+impl<K: Eq + Hash + Clone, T> Waitlist for Queue<K, T> {
+    type Key = K;
+    type Item = T;
+    type Next = Next<T>;
+
+    fn push(&mut self, key: K, item: T, arrived: Instant) -> Result<(), T> {
         let in_lane = self.lanes.get(&key).map_or(0, VecDeque::len);
         if self.waiting >= self.bounds.all || in_lane >= self.bounds.lane {
             return Err(item);
@@ -77,7 +126,7 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
     }
 
     /// The oldest item of the key whose turn it is; then it is the next key's.
-    pub fn pop(&mut self, now: Instant) -> Option<Next<T>> {
+    fn pop(&mut self, now: Instant) -> Option<Next<T>> {
         let key = self.turns.pop_front()?;
         let lane = self.lanes.get_mut(&key)?;
         let waited = lane.pop_front()?;
@@ -87,15 +136,10 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
             self.turns.push_back(key);
         }
         self.waiting -= 1;
-        Some(if waited.is_too_old(now) {
-            Next::TooOld(waited.item)
-        } else {
-            Next::Due(waited.item)
-        })
+        Some(waited.into_next(now))
     }
 
-    /// All that have waited longer than [`MAX_AGE`]: for when nobody comes to [`Self::pop`].
-    pub fn take_too_old(&mut self, now: Instant) -> Vec<T> {
+    fn take_too_old(&mut self, now: Instant) -> Vec<T> {
         let mut old = Vec::new();
         for lane in self.lanes.values_mut() {
             // The first of a lane is its oldest.
@@ -104,23 +148,25 @@ impl<K: Eq + Hash + Clone, T> Queue<K, T> {
             }
         }
         self.waiting -= old.len();
-        self.lanes.retain(|_, lane| !lane.is_empty());
-        self.turns.retain(|key| self.lanes.contains_key(key));
+        self.drop_empty_lanes();
         old
     }
 
-    /// How many items wait.
-    pub fn len(&self) -> usize {
-        self.waiting
-    }
-
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 }
 
 impl<T> Waiting<T> {
-    fn is_too_old(&self, now: Instant) -> bool {
+    pub(super) fn into_next(self, now: Instant) -> Next<T> {
+        if self.is_too_old(now) {
+            Next::TooOld(self.item)
+        } else {
+            Next::Due(self.item)
+        }
+    }
+
+    pub(super) fn is_too_old(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.arrived) > MAX_AGE
     }
 }
@@ -197,7 +243,7 @@ mod tests {
         let mut old = queue.take_too_old(later + MAX_AGE);
         old.sort_unstable();
         assert_eq!(old, [1, 2]);
-        assert_eq!(queue.len(), 1);
+        assert_eq!(queue.waiting(), 1);
         queue.push("b", 4, later).unwrap();
         assert_eq!(due(queue.pop(later)), Some(3));
         assert_eq!(due(queue.pop(later)), Some(4));
@@ -217,7 +263,7 @@ mod tests {
             let mut passed: HashMap<u8, usize> = HashMap::new();
             for (number, (key, pushes)) in steps.into_iter().enumerate() {
                 let waiting: usize = lanes.values().map(VecDeque::len).sum();
-                prop_assert_eq!(queue.len(), waiting);
+                prop_assert_eq!(queue.waiting(), waiting);
                 if pushes {
                     let lane = lanes.entry(key).or_default();
                     let room = waiting < bounds.all && lane.len() < bounds.lane;

@@ -1,30 +1,28 @@
-//! Where the verifier's threads wait for their next job: a [`Queue`] with a lock, a bell and an end.
+//! Where the verifier's threads wait for their next job: a [`Waitlist`] with a lock, a bell and an end.
 
-use std::hash::Hash;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::queue::{Bounds, Next, Queue};
+use super::queue::Waitlist;
 
-/// A [`Queue`] where threads wait for their next job.
+/// A [`Waitlist`] where threads wait for their next job.
 #[derive(Debug)]
-pub(super) struct Station<K, T> {
-    state: Mutex<State<K, T>>,
+pub(super) struct Station<W> {
+    state: Mutex<State<W>>,
     filled: Condvar,
 }
 
 #[derive(Debug)]
-struct State<K, T> {
-    queue: Queue<K, T>,
+struct State<W> {
+    list: W,
     closed: bool,
 }
 
-impl<K: Eq + Hash + Clone, T> Station<K, T> {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        let queue = Queue::new(bounds);
+impl<W: Waitlist> Station<W> {
+    pub(super) fn new(list: W) -> Self {
         Self {
             state: Mutex::new(State {
-                queue,
+                list,
                 closed: false,
             }),
             filled: Condvar::new(),
@@ -32,34 +30,39 @@ impl<K: Eq + Hash + Clone, T> Station<K, T> {
     }
 
     /// Hands the item back where there is no room, or nobody to take it.
-    pub(super) fn put(&self, key: K, item: T, arrived: Instant) -> Result<(), T> {
+    pub(super) fn put(&self, key: W::Key, item: W::Item, arrived: Instant) -> Result<(), W::Item> {
         let mut state = lock(&self.state);
         if state.closed {
             return Err(item);
         }
-        state.queue.push(key, item, arrived)?;
+        state.list.push(key, item, arrived)?;
         drop(state);
         self.filled.notify_one();
         Ok(())
     }
 
-    pub(super) fn try_next(&self, now: Instant) -> Option<Next<T>> {
-        lock(&self.state).queue.pop(now)
+    pub(super) fn try_next(&self, now: Instant) -> Option<W::Next> {
+        lock(&self.state).list.pop(now)
     }
 
     /// Waits for an item; `now` is asked when one has come. `None` once the station is closed and empty.
-    pub(super) fn next(&self, now: impl FnOnce() -> Instant) -> Option<Next<T>> {
+    pub(super) fn next(&self, now: impl FnOnce() -> Instant) -> Option<W::Next> {
         let mut state = self
             .filled
             .wait_while(lock(&self.state), |state| {
-                state.queue.is_empty() && !state.closed
+                state.list.is_empty() && !state.closed
             })
             .unwrap_or_else(PoisonError::into_inner);
-        state.queue.pop(now())
+        state.list.pop(now())
     }
 
-    pub(super) fn take_too_old(&self, now: Instant) -> Vec<T> {
-        lock(&self.state).queue.take_too_old(now)
+    pub(super) fn take_too_old(&self, now: Instant) -> Vec<W::Item> {
+        lock(&self.state).list.take_too_old(now)
+    }
+
+    /// What else the list can do. Not for long: everybody waits meanwhile.
+    pub(super) fn with<A>(&self, look: impl FnOnce(&mut W) -> A) -> A {
+        look(&mut lock(&self.state).list)
     }
 
     pub(super) fn close(&self) {

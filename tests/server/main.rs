@@ -14,6 +14,7 @@
 
 mod daemon;
 mod floods;
+mod load;
 mod log_ins;
 mod peer;
 mod persons;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let trials = [
         log_ins::trials(),
         floods::trials(),
+        load::trials(),
         persons::trials(),
         secrets::trials(),
         sockets::trials(),

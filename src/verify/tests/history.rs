@@ -246,7 +246,7 @@ fn active(model: &Model, device: usize) -> Option<DeviceId> {
     (!device.revoked).then(|| device.id.clone())
 }
 
-fn assert_agree(checker: &mut Checker, model: &Model) -> Result<(), TestCaseError> {
+fn assert_agree(checker: &mut Checker, memo: &Memo, model: &Model) -> Result<(), TestCaseError> {
     let now = Now {
         wall: model.wall(),
         monotonic: instant(),
@@ -280,6 +280,8 @@ fn assert_agree(checker: &mut Checker, model: &Model) -> Result<(), TestCaseErro
                 ..attempt(MAILBOXES[mailbox], &model.secrets[secret].password)
             };
             let outcome = outcome(checker, &attempt, now);
+            let remembered = outcome_with(memo, checker, &attempt, now);
+            prop_assert_eq!(&remembered, &outcome, "{:?} {:?}", ask, model);
             prop_assert_ne!(outcome.verdict(), Verdict::TryLater);
             let lets_in = model.lets_in(ask);
             prop_assert_eq!(
@@ -338,21 +340,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn after_any_history_the_verdicts_are_those_of_the_model(
+    fn after_any_history_the_verdicts_are_those_of_the_model_with_and_without_the_memo(
         commands in prop::collection::vec(command(), 1..40),
     ) {
         let mut site = Site::new();
         site.add_mailboxes(&MAILBOXES);
         site.add_persons(&PERSONS);
         let mut recorder = Recorder::new(site.path.clone(), Identity::default(), 10);
-        let mut checker = site.checker();
+        let (mut checker, memo) = (site.checker(), memo());
         let mut model = Model {
             now: clock::now().as_unix(),
             ..Model::default()
         };
         for command in &commands {
             perform(&mut site, &mut recorder, &mut model, command);
-            assert_agree(&mut checker, &model)?;
+            assert_agree(&mut checker, &memo, &model)?;
         }
     }
 }
