@@ -18,6 +18,9 @@ use crate::dialogue::{Answer, LogIn, PATIENCE, connect};
 /// Longest that any run may take: only a server that says *try later* for ever would need more.
 const LONGEST: Duration = Duration::from_secs(600);
 
+/// What a client waits for that was told *try later*. Most wait for longer.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// How it is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Load<'a> {
@@ -33,7 +36,7 @@ pub struct Load<'a> {
 pub enum Until {
     /// Log-ins over and over, for that long.
     Time(Duration),
-    /// Each log-in has its verdict; whoever is told *try later* asks again, behind all others.
+    /// Each log-in has its verdict; whoever is told *try later* asks again after [`PAUSE`].
     AllDecided,
 }
 
@@ -76,7 +79,8 @@ struct Connection {
 struct Order {
     count: usize,
     cursor: usize,
-    again: VecDeque<usize>,
+    /// Those that were told *try later*, and when they are due.
+    again: VecDeque<(Instant, usize)>,
     until: Until,
     started: Instant,
 }
@@ -94,8 +98,29 @@ impl Order {
                 self.cursor += 1;
                 Some(self.cursor - 1)
             }
-            Until::AllDecided => self.again.pop_front(),
+            Until::AllDecided => {
+                let (due, next) = *self.again.front()?;
+                let is_due = due <= now;
+                if is_due {
+                    self.again.pop_front();
+                }
+                is_due.then_some(next)
+            }
         }
+    }
+
+    /// It was told *try later*.
+    fn later(&mut self, which: usize, now: Instant) {
+        match self.until {
+            Until::Time(_) => {}
+            Until::AllDecided => self.again.push_back((now + PAUSE, which)),
+        }
+    }
+
+    /// How long until somebody is due who was told *try later*.
+    fn pause(&self, now: Instant) -> Option<Duration> {
+        let (due, _) = self.again.front()?;
+        Some(due.saturating_duration_since(now))
     }
 }
 
@@ -127,16 +152,26 @@ impl Load<'_> {
             in_flight += connection.ask(&mut order, log_ins);
         }
         let mut events = [EpollEvent::empty(); 64];
-        let patience = u16::try_from(PATIENCE.as_millis()).expect("30,000");
-        while in_flight > 0 {
-            let ready = epoll.wait(&mut events, patience).expect("epoll");
-            assert!(ready > 0, "no answer within {PATIENCE:?}");
+        while in_flight > 0 || !order.again.is_empty() {
+            let pause = order.pause(Instant::now());
+            let limit = pause.unwrap_or(PATIENCE).as_millis();
+            let limit = u16::try_from(limit).expect("30,000 at most");
+            let ready = epoll.wait(&mut events, limit).expect("epoll");
+            assert!(
+                ready > 0 || pause.is_some(),
+                "no answer within {PATIENCE:?}"
+            );
             assert!(started.elapsed() < LONGEST, "there is no end of it");
             for event in &events[..ready] {
                 let number = usize::try_from(event.data()).expect("what we set");
                 let connection = &mut connections[number];
                 in_flight -= connection.hear(&mut order, log_ins, &mut done);
                 in_flight += connection.ask(&mut order, log_ins);
+            }
+            if order.pause(Instant::now()) == Some(Duration::ZERO) {
+                for connection in &mut connections {
+                    in_flight += connection.ask(&mut order, log_ins);
+                }
             }
         }
         done.took = started.elapsed();
@@ -163,8 +198,7 @@ impl Load<'_> {
 impl Connection {
     /// Asks as much as may be in flight, in one write; how much that was.
     fn ask(&mut self, order: &mut Order, log_ins: &[LogIn]) -> usize {
-        let mut lines = Vec::new();
-        let (mut count, now) = (0, Instant::now());
+        let (mut lines, mut count, now) = (Vec::new(), 0, Instant::now());
         // Ids follow each other, so the place of the next one is free as soon as it was answered.
         while self.asked[self.place(self.next_id)].is_none() {
             let Some(next) = order.next(now) else { break };
@@ -197,7 +231,7 @@ impl Connection {
                 done.waits.push(now - since);
             } else {
                 done.later += 1;
-                order.again.push_back(which);
+                order.later(which, now);
             }
             count += 1;
         }

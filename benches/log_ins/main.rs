@@ -114,7 +114,7 @@ fn main() -> ExitCode {
     );
     let site = Site::make(&scale);
     eprintln!("… after {:.0} s", started.elapsed().as_secs_f64());
-    let mut table = Table::default();
+    let mut table = Table::new();
     goals::measure(&site, &scale, &mut table);
     attack::measure(&site, &scale, &mut table);
     revoking::measure(&site, &mut table);

@@ -1,14 +1,14 @@
 //! What is printed: one row for each goal, with the figure and whether it was met.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Filled row by row; each is shown on standard error as soon as it is there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Table {
     rows: Vec<[String; 4]>,
-    /// As long as nothing was asked for, nothing was missed.
     missed: usize,
+    begun: Instant,
 }
 
 /// A figure against its goal.
@@ -37,6 +37,14 @@ impl fmt::Display for Met {
 }
 
 impl Table {
+    pub fn new() -> Self {
+        Self {
+            rows: Vec::new(),
+            missed: 0,
+            begun: Instant::now(),
+        }
+    }
+
     pub fn row(&mut self, what: &str, goal: &str, figure: impl fmt::Display, met: Met) {
         self.missed += usize::from(met == Met::Miss);
         let row = [
@@ -45,7 +53,8 @@ impl Table {
             figure.to_string(),
             met.to_string(),
         ];
-        eprintln!("{}", row.join(" | "));
+        let seconds = self.begun.elapsed().as_secs();
+        eprintln!("{seconds:>4} s: {}", row.join(" | "));
         self.rows.push(row);
     }
 
