@@ -132,16 +132,13 @@ fn print_machine() {
         value.unwrap_or("unknown").to_owned()
     };
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!(
-        "{} cores of {}, {} of memory, Linux {}; {} build.\n",
+        "{} cores of {}, {} of memory, Linux {}; load average before: {}.\n",
         cpu::cores(),
         field("/proc/cpuinfo", "model name"),
         field("/proc/meminfo", "MemTotal"),
         kernel.trim_end(),
-        if cfg!(debug_assertions) {
-            "DEBUG"
-        } else {
-            "release"
-        },
+        load.split(' ').next().unwrap_or("unknown"),
     );
 }
