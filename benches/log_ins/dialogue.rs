@@ -3,12 +3,11 @@
 //! Every answer is looked at. A wrong one ends the benchmark: figures of a server that lets the wrong
 //! one in are worth nothing.
 
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use std::{io, io::Read, io::Write};
-
-use std::os::unix::net::UnixStream;
 
 use data_encoding::BASE64;
 
@@ -136,13 +135,24 @@ pub fn connect(socket: &Path) -> io::Result<UnixStream> {
     let mut greeting = Vec::new();
     let mut part = [0; 4096];
     while !greeting.ends_with(b"\nDONE\n") {
-        let read = stream.read(&mut part)?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        greeting.extend_from_slice(&part[..read]);
+        greeting.extend_from_slice(read(&mut stream, &mut part)?);
     }
     Ok(stream)
+}
+
+/// What is there, or will be; an error at the end of the connection.
+pub fn read<'a>(stream: &mut UnixStream, part: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let read = loop {
+        match stream.read(part) {
+            // A read with a time limit ends so when the process was stopped and goes on (signal(7)).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    match part.get(..read) {
+        Some(read) if !read.is_empty() => Ok(read),
+        Some(_) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// A client that asks one thing at a time.
@@ -171,11 +181,7 @@ impl Peer {
         self.line.clear();
         let mut part = [0; 4096];
         while !self.line.ends_with(b"\n") {
-            let read = self.stream.read(&mut part)?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.line.extend_from_slice(&part[..read]);
+            (self.line).extend_from_slice(read(&mut self.stream, &mut part)?);
         }
         let answer = Answer::parse(&self.line[..self.line.len() - 1]);
         assert_eq!(answer.id, self.id, "an answer to something else");

@@ -55,7 +55,7 @@ fn first_log_ins(site: &Site, scale: &Scale, table: &mut Table) {
     let mut shares = Vec::new();
     let mut rates = Vec::new();
     let mut costs = Vec::new();
-    let each = (site.log_ins.len() / 5).min(20_000);
+    let each = (site.log_ins.len() / 3).min(10_000);
     for round in 0..scale.rounds.min(3) {
         let log_ins = &site.log_ins[round * each..(round + 1) * each];
         let raw = hash::cpu_time(Cost::default(), scale.round / 2);

@@ -5,21 +5,22 @@
 //! read leave in one write, as those of Dovecot's login processes do.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use crate::cpu;
-use crate::dialogue::{Answer, LogIn, PATIENCE, connect};
+use crate::dialogue::{Answer, LogIn, PATIENCE, connect, read};
 
 /// Longest that any run may take: only a server that says *try later* for ever would need more.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// What a client waits for that was told *try later*. Most wait for longer.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long a client waits that was told *try later*. Most wait for longer.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// How it is asked.
 #[derive(Debug, Clone, Copy)]
@@ -156,11 +157,13 @@ impl Load<'_> {
             let pause = order.pause(Instant::now());
             let limit = pause.unwrap_or(PATIENCE).as_millis();
             let limit = u16::try_from(limit).expect("30,000 at most");
-            let ready = epoll.wait(&mut events, limit).expect("epoll");
-            assert!(
-                ready > 0 || pause.is_some(),
-                "no answer within {PATIENCE:?}"
-            );
+            let ready = match epoll.wait(&mut events, limit) {
+                // Stopped, and going on.
+                Err(Errno::EINTR) => continue,
+                ready => ready.expect("epoll"),
+            };
+            let answered = ready > 0 || pause.is_some();
+            assert!(answered, "no answer within {PATIENCE:?}");
             assert!(started.elapsed() < LONGEST, "there is no end of it");
             for event in &events[..ready] {
                 let number = usize::try_from(event.data()).expect("what we set");
@@ -217,9 +220,8 @@ impl Connection {
     /// Reads what is there; how many answers that was.
     fn hear(&mut self, order: &mut Order, log_ins: &[LogIn], done: &mut Done) -> usize {
         let mut part = [0; 16 * 1024];
-        let read = self.stream.read(&mut part).expect("a server that answers");
-        assert!(read > 0, "the server closed a connection");
-        self.rest.extend_from_slice(&part[..read]);
+        let read = read(&mut self.stream, &mut part).expect("a server that answers");
+        self.rest.extend_from_slice(read);
         let (mut count, mut begin, now) = (0, 0, Instant::now());
         while let Some(length) = self.rest[begin..].iter().position(|byte| *byte == b'\n') {
             let answer = Answer::parse(&self.rest[begin..begin + length]);
