@@ -48,7 +48,8 @@ macro_rules! for_every_case {
             an_issued_secret_is_found_by_its_tag_and_by_no_other,
             limits_come_back_as_they_were_stored,
             names_that_are_none_and_passwords_without_tag_find_nothing,
-            a_label_is_unique_among_the_active_ones,
+            of_several_all_are_issued_or_none,
+    a_label_is_unique_among_the_active_ones,
             renaming_keeps_to_the_same_rule,
             a_tag_is_unique_in_its_mailbox_even_among_tombstones,
             an_id_is_unique,
@@ -307,6 +308,41 @@ fn names_that_are_none_and_passwords_without_tag_find_nothing(mut empty: Empty) 
         .unwrap();
     assert_eq!((found.mailbox, found.candidate), (ana, None));
     assert_eq!(look_again(reader, SecretId(999)), None);
+}
+
+fn of_several_all_are_issued_or_none(mut empty: Empty) {
+    let (ana, limits) = (with_ana(&mut empty), Limits::default());
+    let mut issue_all = |labels: &[&str]| {
+        let drawn: Vec<_> = (1..)
+            .zip(labels)
+            .map(|(tag, text)| (DeviceId::random().unwrap(), label(text), tag, phc(tag)))
+            .collect();
+        let new = drawn.iter().map(|(id, label, tag, phc)| NewDevice {
+            id,
+            mailbox: &ana,
+            person: None,
+            label,
+            limits: &limits,
+            secret: NewSecret {
+                tag: Tag::from_bits(*tag),
+                phc,
+            },
+        });
+        let new: Vec<_> = new.collect();
+        let issued = empty.store.issue_all(&new, &root(), at(10));
+        (issued.map(|rows| rows.len()), actions(&empty.store).len())
+    };
+    let (refused, events) = issue_all(&["phone", "laptop", "phone"]);
+    assert!(
+        matches!(refused, Err(Error::LabelTaken { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        events, 1,
+        "the mailbox was added, and nothing else happened"
+    );
+    let (issued, events) = issue_all(&["phone", "laptop"]);
+    assert_eq!((issued.unwrap(), events), (2, 3));
 }
 
 fn a_label_is_unique_among_the_active_ones(mut empty: Empty) {

@@ -87,44 +87,30 @@ impl Store {
         now: Timestamp,
     ) -> Result<DeviceRow, Error> {
         let tx = self.begin()?;
-        let mailbox_id = mailbox::living(&tx, new.mailbox)?;
-        let access_id = match new.person {
-            Some(person) if person.as_str() != new.mailbox.as_str() => {
-                Some(access::require(&tx, new.mailbox, person)?)
-            }
-            Some(_) | None => None,
-        };
-        require_free_label(&tx, mailbox_id, access_id, new.mailbox, new.label)?;
-        if exists(
-            &tx,
-            "SELECT 1 FROM device_password WHERE public_id = ?1",
-            [new.id.as_str()],
-        )? {
-            return Err(Error::IdTaken { id: new.id.clone() });
-        }
-        tx.execute(
-            "INSERT INTO device_password (public_id, mailbox_id, access_id, label, services, networks,
-                expires, expires_unused_days, issued, issued_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            params![
-                new.id.as_str(),
-                mailbox_id,
-                access_id,
-                new.label.as_str(),
-                new.limits.services.map(|services| services.bits()),
-                new.limits.networks.as_ref().map(ToString::to_string),
-                new.limits.expires.map(Timestamp::as_unix),
-                new.limits.expires_unused_days,
-                now.as_unix(),
-                by.name,
-            ],
-        )?;
-        secret::insert(&tx, tx.last_insert_rowid(), mailbox_id, &new.secret)?;
-        let issued = Active::find(&tx, new.id)?;
-        issued.line(Action::Issued).record(&tx, now, by)?;
+        let issued = issue(&tx, new, by, now)?;
         // Read before the commit: once it is issued, nothing may go wrong before it is shown.
         tx.commit()?;
-        Ok(issued.row)
+        Ok(issued)
+    }
+
+    /// Stores several, all or none, in one transaction with an event each: a whole site in seconds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::issue`], for the first that cannot be stored.
+    pub fn issue_all(
+        &mut self,
+        new: &[NewDevice<'_>],
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<Vec<DeviceRow>, Error> {
+        let tx = self.begin()?;
+        let issued = new
+            .iter()
+            .map(|new| issue(&tx, new, by, now))
+            .collect::<Result<_, _>>()?;
+        tx.commit()?;
+        Ok(issued)
     }
 
     /// Device passwords of one mailbox or of all, by mailbox and age.
@@ -315,6 +301,51 @@ impl Store {
         end_device(&tx, id, Action::Withdrawn, by, now)?;
         Ok(tx.commit()?)
     }
+}
+
+/// Stores a new device password, with its event; returns it as it is listed.
+fn issue(
+    tx: &Transaction<'_>,
+    new: &NewDevice<'_>,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<DeviceRow, Error> {
+    let mailbox_id = mailbox::living(tx, new.mailbox)?;
+    let access_id = match new.person {
+        Some(person) if person.as_str() != new.mailbox.as_str() => {
+            Some(access::require(tx, new.mailbox, person)?)
+        }
+        Some(_) | None => None,
+    };
+    require_free_label(tx, mailbox_id, access_id, new.mailbox, new.label)?;
+    if exists(
+        tx,
+        "SELECT 1 FROM device_password WHERE public_id = ?1",
+        [new.id.as_str()],
+    )? {
+        return Err(Error::IdTaken { id: new.id.clone() });
+    }
+    tx.prepare_cached(
+        "INSERT INTO device_password (public_id, mailbox_id, access_id, label, services, networks,
+            expires, expires_unused_days, issued, issued_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        new.id.as_str(),
+        mailbox_id,
+        access_id,
+        new.label.as_str(),
+        new.limits.services.map(|services| services.bits()),
+        new.limits.networks.as_ref().map(ToString::to_string),
+        new.limits.expires.map(Timestamp::as_unix),
+        new.limits.expires_unused_days,
+        now.as_unix(),
+        by.name,
+    ])?;
+    secret::insert(tx, tx.last_insert_rowid(), mailbox_id, &new.secret)?;
+    let issued = Active::find(tx, new.id)?;
+    issued.line(Action::Issued).record(tx, now, by)?;
+    Ok(issued.row)
 }
 
 /// An active device password, with the row ids by which it is changed.

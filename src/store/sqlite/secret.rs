@@ -141,19 +141,18 @@ pub(super) fn insert(
     if exists(tx, taken, params![mailbox_id, secret.tag.bits()])? {
         return Err(Error::TagTaken);
     }
-    tx.execute(
+    tx.prepare_cached(
         "INSERT INTO secret (device_id, mailbox_id, kind, format, tag, phc)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![
-            device_id,
-            mailbox_id,
-            GENERATED,
-            TWENTY_LETTERS,
-            secret.tag.bits(),
-            packed::pack(secret.phc)
-                .map_or_else(|| Value::from(secret.phc.to_owned()), Value::from),
-        ],
-    )?;
+    )?
+    .execute(params![
+        device_id,
+        mailbox_id,
+        GENERATED,
+        TWENTY_LETTERS,
+        secret.tag.bits(),
+        packed::pack(secret.phc).map_or_else(|| Value::from(secret.phc.to_owned()), Value::from),
+    ])?;
     Ok(())
 }
 
