@@ -76,7 +76,8 @@ pub fn first(attempt: &Attempt, rows: &Rows, now: Timestamp) -> Result<Admissibl
     }
 }
 
-/// After the hash, which matched: the answer, from the rows as they are now.
+/// When the password is known to match: the answer, from the rows as they are now. After a hash they
+/// are read again; where the match was remembered, they are those that [`first`] was asked about.
 pub fn second(
     attempt: &Attempt,
     admissible: &Admissible,

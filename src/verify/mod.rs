@@ -4,8 +4,8 @@
 //!    row, by the same query whether they exist or not.
 //! 2. **First decision** ([`decide::first`]): what could not be let in anyway ends here, without a
 //!    hash. So a refusal costs the same for an unknown mailbox, an unknown password and a revoked one.
-//! 3. **Memo** ([`Checker::look_up`] too): where this password was found to match this PHC string before, that is
-//!    proof enough. Step 5 follows at once, on the row that was just read.
+//! 3. **Memo** ([`Checker::look_up`] too): where this password was found to match this PHC string
+//!    before, that is proof enough. Step 5 follows at once, on the row that was just read.
 //! 4. **Hash** ([`Checker::hash_and_remember`]), at most one, when its turn in the [`queue`] has come.
 //!    Whoever waits for an equal pair of password and PHC string waits with the first of them
 //!    ([`flight`]).
