@@ -45,6 +45,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Socket {
     listener: UnixListener,
+    /// Whose it is if its mode is 0666. Found at the start: who has become another user may not see its
+    /// path any more.
+    open_to_all: io::Result<Option<Owner>>,
     /// `None` where it was handed over: then path, mode and life are its maker's business.
     _claim: Option<Claim>,
 }
@@ -54,6 +57,14 @@ pub(super) struct Socket {
 pub(super) struct Owner {
     pub(super) user: u32,
     pub(super) group: u32,
+}
+
+impl Owner {
+    /// Of a socket that cannot be seen: then all but root are strangers.
+    const NOBODY: Self = Self {
+        user: u32::MAX,
+        group: u32::MAX,
+    };
 }
 
 /// What is spoken on the connections of a socket.
@@ -110,7 +121,10 @@ impl Socket {
     /// Takes over a socket that is bound and listening already. Needs a runtime.
     pub(super) fn handed_over(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let path = (address.as_pathname()).ok_or_else(|| io::ErrorKind::NotFound.into());
         Ok(Self {
+            open_to_all: path.and_then(open_to_all),
             listener: UnixListener::from_std(listener)?,
             _claim: None,
         })
@@ -143,22 +157,28 @@ impl Socket {
                 source,
             },
         )?;
+        let open_to_all = open_to_all(path);
         let listener = socket.listen(BACKLOG).map_err(bind)?;
         Ok(Self {
             listener,
+            open_to_all,
             _claim: Some(claim),
         })
     }
 
-    /// Whose a socket of mode 0666 is: stock Dovecot tells strangers less on such a one.
-    pub(super) fn open_to_all(&self) -> Option<Owner> {
-        let address = self.listener.local_addr().ok()?;
-        let found = fs::metadata(address.as_pathname()?).ok()?;
-        let owner = Owner {
-            user: found.uid(),
-            group: found.gid(),
-        };
-        (found.mode() & 0o777 == 0o666).then_some(owner)
+    /// Whose a socket of mode 0666 is: stock Dovecot tells strangers less on such a one. Where it cannot be
+    /// seen it may be one, and the log learns that all but root are told less.
+    pub(super) fn open_to_all(&self, name: &str) -> Option<Owner> {
+        match &self.open_to_all {
+            Ok(owner) => *owner,
+            Err(error) => {
+                warn!(
+                    listener = %name, error = %error,
+                    "cannot see the socket's mode: only root is told of all mailboxes",
+                );
+                Some(Owner::NOBODY)
+            }
+        }
     }
 
     /// Accepts connections until the daemon drains.
@@ -196,6 +216,15 @@ impl Socket {
         drop(self);
         drop(drain);
     }
+}
+
+fn open_to_all(path: &Path) -> io::Result<Option<Owner>> {
+    let found = fs::metadata(path)?;
+    let owner = Owner {
+        user: found.uid(),
+        group: found.gid(),
+    };
+    Ok((found.mode() & 0o777 == 0o666).then_some(owner))
 }
 
 /// A socket that nobody may open: its owner and mode come next, whatever the umask is.

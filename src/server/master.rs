@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::net::UnixStream;
+use tokio::net::unix::UCred;
 use tokio::select;
 use tokio::sync::Notify;
 use tracing::warn;
@@ -37,8 +38,12 @@ pub(super) struct Context {
 
 /// Serves one connection until the peer is done, or the daemon is.
 pub(super) async fn run(stream: UnixStream, context: Arc<Context>, mut drain: Drain) {
+    let peer = match stream.peer_cred() {
+        Ok(credentials) => peer(credentials, context.open_to_all),
+        Err(error) => return warn!(error = %error, "no word of the kernel on who has connected"),
+    };
     let mailroom = Arc::new(Mailroom::default());
-    let mut connection = Connection::new(stream, context, Arc::clone(&mailroom));
+    let mut connection = Connection::new(stream, peer, context, Arc::clone(&mailroom));
     while let Ok(Some(wake)) = connection.turn(now()) {
         let interest = connection.channel.interest(connection.takes_lines());
         select! {
@@ -79,8 +84,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: UnixStream, context: Arc<Context>, mailroom: Arc<Mailroom>) -> Self {
-        let peer = peer(&stream, context.open_to_all);
+    fn new(stream: UnixStream, peer: Peer, context: Arc<Context>, mailroom: Arc<Mailroom>) -> Self {
         Self {
             session: Session::new(Arc::clone(&context.settings), peer),
             channel: Channel::new(stream, &greeting(std::process::id())),
@@ -202,7 +206,10 @@ impl Connection {
         };
         match self.context.shared.verifier.get() {
             Some(verifier) => verifier.inquire(self.number, query, arrived, answer, tell),
-            None => answer(Answer::TryLater),
+            None => {
+                answer(Answer::TryLater);
+                tell(&Outcome::internal_error());
+            }
         }
     }
 
@@ -214,14 +221,11 @@ impl Connection {
     }
 }
 
-/// Who is at the other end. Nobody, where the kernel does not say: then nothing is taken over, and a
-/// stranger sees no more than user 4294967295 may, which is none.
-fn peer(stream: &UnixStream, open_to_all: Option<Owner>) -> Peer {
-    let credentials = stream.peer_cred().ok();
-    let uid = credentials.map_or(u32::MAX, |credentials| credentials.uid());
-    let gid = credentials.map_or(u32::MAX, |credentials| credentials.gid());
+/// Who is at the other end.
+fn peer(credentials: UCred, open_to_all: Option<Owner>) -> Peer {
+    let (uid, gid) = (credentials.uid(), credentials.gid());
     // 0 where the peer is in no PID namespace of ours.
-    let pid = (credentials.and_then(|credentials| credentials.pid()))
+    let pid = (credentials.pid())
         .and_then(|pid| u32::try_from(pid).ok())
         .filter(|&pid| pid != 0);
     Peer {

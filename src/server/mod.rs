@@ -332,7 +332,7 @@ fn service(
         Ok(Service::Master(Arc::new(master::Context {
             name,
             open_to_all: match kind {
-                auth_master::Kind::Userdb => socket.open_to_all(),
+                auth_master::Kind::Userdb => socket.open_to_all(&listener.name),
                 auth_master::Kind::Master => None,
             },
             settings: Arc::new(settings),

@@ -107,6 +107,11 @@ pub fn at_pick_up(admitted: &Admitted, again: &Rows, now: Timestamp) -> Outcome 
     let device = Some(admitted.allowed.device.clone());
     match allowed(&admitted.attempt, again, now).map(Permit::granted) {
         Ok(granted) if granted == admitted.allowed => Outcome::Allow(granted),
+        // The same device password by another access: the one that let them in was taken away.
+        Ok(granted) if granted.device == admitted.allowed.device => Outcome::Deny {
+            reason: Reason::NoAccess,
+            device,
+        },
         // The database was replaced meanwhile, and the id now names another secret.
         Ok(_) => Outcome::internal_error(),
         // Its mailbox was removed meanwhile.

@@ -13,11 +13,25 @@ pub(super) struct Inquiry {
     pub(super) asker: Asker,
 }
 
+impl Inquiry {
+    /// There is too much to do: nobody is answered, and the log learns of a log-in that is not taken over
+    /// for it.
+    pub(super) fn put_off(self) {
+        match self.query {
+            Query::PickUp(_) => {
+                let outcome = Outcome::overload();
+                self.asker.send(Answer::TryLater, Some(&outcome));
+            }
+            Query::Home(_) | Query::Names { .. } => self.asker.try_later(),
+        }
+    }
+}
+
 /// For the peer, and for the log.
 type Hear = dyn FnOnce(Answer) + Send;
 type Tell = dyn FnOnce(&Outcome) + Send;
 
-/// Whom to answer. Dropped without an answer, it answers *try later*.
+/// Whom to answer. Dropped without an answer, it answers *try later*, and tells of trouble.
 pub(super) struct Asker {
     answer: Option<Box<Hear>>,
     tell: Box<Tell>,
@@ -57,7 +71,11 @@ impl Drop for Asker {
     fn drop(&mut self) {
         if let Some(hear) = self.answer.take() {
             // Dropped by a panic, most likely: a second one would end the process.
-            let _ = catch_unwind(AssertUnwindSafe(|| hear(Answer::TryLater)));
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                hear(Answer::TryLater);
+                let tell = std::mem::replace(&mut self.tell, Box::new(|_| {}));
+                tell(&Outcome::internal_error());
+            }));
         }
     }
 }
@@ -90,15 +108,19 @@ mod tests {
     }
 
     #[test]
-    fn the_log_learns_of_a_log_in_that_did_not_hold_and_of_no_other() {
+    fn the_log_learns_of_what_did_not_hold_or_was_lost_and_of_nothing_else() {
         let (send, told) = channel();
-        for reason in [Some(Reason::Revoked), None] {
+        let asker = || {
             let send = send.clone();
+            Asker::new(|_| {}, move |outcome| send.send(outcome.clone()).unwrap())
+        };
+        for reason in [Some(Reason::Revoked), None] {
             let outcome = reason.map(Outcome::refused);
-            let asker = Asker::new(|_| {}, move |outcome| send.send(outcome.clone()).unwrap());
-            asker.send(Answer::No, outcome.as_ref());
+            asker().send(Answer::No, outcome.as_ref());
         }
+        drop(asker());
         let told: Vec<Outcome> = told.try_iter().collect();
-        assert_eq!(told, [Outcome::refused(Reason::Revoked)]);
+        let revoked = Outcome::refused(Reason::Revoked);
+        assert_eq!(told, [revoked, Outcome::internal_error()]);
     }
 }

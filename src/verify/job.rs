@@ -23,7 +23,7 @@ impl Work {
     pub(super) fn put_off(self) {
         match self {
             Self::LogIn(job) => job.reply.send(Outcome::overload()),
-            Self::Inquiry(inquiry) => inquiry.asker.try_later(),
+            Self::Inquiry(inquiry) => inquiry.put_off(),
         }
     }
 }

@@ -152,8 +152,9 @@ impl Verifier {
     }
 
     /// Answers one question of the auth-master side, on the look-up threads, in turn with log-ins. Calls
-    /// `answer` exactly once; and `tell` once at most, where a log-in that is to be taken over does not hold
-    /// any more. Neither may block. `lane` and `arrived` as for [`Self::submit`].
+    /// `answer` exactly once; and after it `tell` once at most: where a log-in is not taken over, because it
+    /// does not hold any more or for trouble of ours, and where a panic lost the question, whichever it was.
+    /// Neither may block. `lane` and `arrived` as for [`Self::submit`].
     pub fn inquire(
         &self,
         lane: u32,

@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 mod history;
+mod inquiries;
 mod persons;
 mod remembered;
 mod tombstones;

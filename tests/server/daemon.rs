@@ -22,7 +22,7 @@ use crate::peer::{Peer, plain};
 use crate::site::{DELAY, Site, shown};
 use crate::trial;
 
-const SWITCH: &str = "DOVELATCH_TEST_SERVE";
+pub(crate) const SWITCH: &str = "DOVELATCH_TEST_SERVE";
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -76,7 +76,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// A test of what only root can do; for anybody else it is skipped.
-fn only_for_root(name: &str, test: fn()) -> Trial {
+pub(crate) fn only_for_root(name: &str, test: fn()) -> Trial {
     let trial = trial(name, test);
     if nix::unistd::geteuid().is_root() {
         return trial;
@@ -104,7 +104,7 @@ pub(crate) fn serve(config: &Path) -> ExitCode {
 }
 
 /// A daemon in a process of its own. Killed when dropped.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     lines: Receiver<String>,
     /// What it has logged so far.
@@ -115,7 +115,7 @@ struct Daemon {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Daemon {
-    fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
@@ -138,7 +138,7 @@ impl Daemon {
     }
 
     /// Waits until this was logged, if it was not yet.
-    fn wait_for(&mut self, text: &str) {
+    pub(crate) fn wait_for(&mut self, text: &str) {
         self.wait_for_times(text, 1);
     }
 
@@ -493,7 +493,7 @@ fn waits_as_root() {
 }
 
 /// A user that nobody is.
-const OTHER: u32 = 47_110;
+pub(crate) const OTHER: u32 = 47_110;
 
 /// Gives directory and database of a site to another user.
 fn give_away(site: &Site) {

@@ -2,7 +2,8 @@
 //!
 //! Tests that need a process of their own (signals, a change of user, sockets handed over, a lock that
 //! ends with its holder) start this program again with `DOVELATCH_TEST_SERVE` naming a configuration:
-//! it then is `dovelatch serve` and nothing else.
+//! it then is `dovelatch serve` and nothing else. With `DOVELATCH_TEST_STRANGER` it is a mail process of
+//! another user.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,6 +23,7 @@ mod persons;
 mod secrets;
 mod site;
 mod sockets;
+mod strangers;
 
 use std::process::ExitCode;
 
@@ -30,6 +32,9 @@ use libtest_mimic::{Arguments, Trial};
 fn main() -> ExitCode {
     if let Some(config) = daemon::configuration() {
         return daemon::serve(&config);
+    }
+    if let Some(stranger) = strangers::stranger() {
+        return stranger.ask();
     }
     let arguments = Arguments::from_args();
     let trials = [
@@ -41,6 +46,7 @@ fn main() -> ExitCode {
         sockets::trials(),
         daemon::trials(),
         direct::trials(),
+        strangers::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
