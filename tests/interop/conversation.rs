@@ -1,7 +1,7 @@
 //! The mail program's side: lines over TCP, and as much of IMAP, POP3 and SMTP as a log-in needs.
 //! Answers are returned whole and compared by the tests: what a person sees is what counts.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
 use data_encoding::BASE64;
@@ -30,6 +30,18 @@ impl Conversation {
         self.0.read_line(&mut line).expect("the server answers");
         assert!(line.ends_with('\n'), "the server hung up after {line:?}");
         line.trim_end_matches(['\r', '\n']).to_owned()
+    }
+
+    /// What comes until the server hangs up.
+    fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => {}
+            // It hung up with something of ours unread.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("the server goes on: {error}"),
+        }
+        String::from_utf8_lossy(&rest).trim_end().to_owned()
     }
 
     /// Lines until one of which this is true; that one included.
@@ -66,6 +78,16 @@ impl Imap {
         self.command(&format!("AUTHENTICATE PLAIN {response}"))
             .pop()
             .expect("not empty")
+    }
+
+    /// The answer to `NOOP`, without its tag.
+    pub fn noop(&mut self) -> String {
+        self.command("NOOP").pop().expect("not empty")
+    }
+
+    /// Waits until the server hangs up by itself, and returns what it says before.
+    pub fn goodbye(&mut self) -> String {
+        self.0.rest()
     }
 
     /// The answer to `SELECT INBOX`, without its tag.

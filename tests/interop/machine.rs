@@ -2,13 +2,14 @@
 //! their own (boot.sh). So every test has the well-known ports, any loopback address, and the paths
 //! of an installed system, and nothing it starts can outlive it or meet another test.
 
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
 use nix::errno::Errno;
@@ -64,6 +65,38 @@ impl Machine {
             }
         }
         written
+    }
+
+    /// Puts a program on the host that is the machine's `doveadm`, where [`Site::dovecot`] says it is.
+    pub fn lend_doveadm(&self, site: &Site) {
+        let (first, root) = (self.first(), site.path("mnt/root"));
+        let (path, root) = (site.path("doveadm"), root.display());
+        let script = format!(
+            "#!/bin/sh\nexec nsenter --target {first} --mount --pid --net chroot {root} doveadm \"$@\"\n"
+        );
+        fs::write(&path, script).expect("own directory");
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("ours");
+    }
+
+    /// Runs shell commands beside the servers, and returns all that they wrote and how they ended.
+    #[allow(dead_code)]
+    pub fn shell(&self, site: &Site, commands: &str) -> Output {
+        Command::new("nsenter")
+            .args(["--target", &self.first(), "--mount", "--pid", "--net"])
+            .arg("chroot")
+            .arg(site.path("mnt/root"))
+            .args(["sh", "-c", commands])
+            .stdin(Stdio::null())
+            .output()
+            .expect("nsenter is a part of util-linux")
+    }
+
+    /// The id, on the host, of the machine's first process.
+    fn first(&self) -> String {
+        let unshare = self.process.id();
+        let children = format!("/proc/{unshare}/task/{unshare}/children");
+        let children = fs::read_to_string(children).expect("it runs");
+        children.trim().to_owned()
     }
 
     /// Connects from one loopback address to a port in the machine.

@@ -2,7 +2,7 @@
 //! message read. Each test has a mail host of its own (site.rs), with the peers in a throw-away
 //! machine (machine.rs, boot.sh) over a Debian tree (../support/tree.rs, tests/trees) and the daemon beside it
 //! (daemon.rs). The tests themselves are in lua_mode.rs, doveadm.rs, submission.rs, webmail.rs, away.rs,
-//! delegation.rs, limits.rs and demo.rs.
+//! delegation.rs, limits.rs, ending.rs and demo.rs.
 //!
 //! Without root or without a tree a test is ignored, and its kind says why: libtest cannot decide
 //! that at run time, libtest-mimic can.
@@ -26,6 +26,7 @@ mod delegation;
 mod demo;
 mod doveadm;
 mod dovecot;
+mod ending;
 mod limits;
 mod lua_mode;
 mod machine;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         demo::tests,
         delegation::tests,
         limits::tests,
+        ending::tests,
     ];
     let tests = Tree::ALL
         .into_iter()

@@ -6,6 +6,7 @@
 //!   dovelatch.toml   as on an installed system, but for its paths
 //!   state/           /var/lib/dovelatch in the machine
 //!   run/             /run/dovelatch
+//!   base/            /run/dovecot
 //!   spool/           /var/spool/postfix
 //!   vmail/           /var/vmail
 //!   log/             /var/log
@@ -16,7 +17,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -40,7 +41,7 @@ impl Site {
         let dir = tempfile::Builder::new().prefix("dl").tempdir();
         let dir = dir.expect("a temporary directory");
         let site = Self { tree, dir };
-        for name in "state run spool/private vmail log files mnt".split(' ') {
+        for name in "state run base spool/private vmail log files mnt".split(' ') {
             fs::create_dir_all(site.path(name)).expect("own directory");
         }
         // Postfix would make it so at its start, but dovelatch wants to bind there before.
@@ -84,6 +85,17 @@ impl Site {
         assert!(config.contains(OFF), "{CONFIG} has no {OFF:?}");
         let config = config.replace(OFF, "[delegation]\nseparator");
         fs::write(self.config(), config).expect("own directory");
+    }
+
+    /// Says where Dovecot is, and whom of it to ask for the end of sessions.
+    pub fn dovecot(&self, kick: &str) {
+        const SECTION: &str = "\n[dovecot]\n";
+        let config = fs::read_to_string(self.config()).expect("own directory");
+        let rest = config.split(SECTION).next().expect("not empty");
+        let (base, doveadm) = (self.path("base"), self.path("doveadm"));
+        let section =
+            format!("{SECTION}kick = {kick:?}\nbase_dir = {base:?}\ndoveadm = {doveadm:?}\n");
+        fs::write(self.config(), format!("{rest}{section}")).expect("own directory");
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -134,11 +146,21 @@ impl Site {
     }
 
     fn try_dovelatch(&self, arguments: &[&str]) -> Output {
+        self.begin_dovelatch(arguments)
+            .wait_with_output()
+            .expect("our own child")
+    }
+
+    /// Starts the command line and does not wait for its end.
+    pub fn begin_dovelatch(&self, arguments: &[&str]) -> Child {
         Command::new(DOVELATCH)
             .arg("--config")
             .arg(self.config())
             .args(arguments)
-            .output()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("the program was built for this test")
     }
 
