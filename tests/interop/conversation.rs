@@ -67,9 +67,19 @@ impl Imap {
 
     /// The answer to `LOGIN`, without its tag.
     pub fn login(&mut self, mailbox: &str, password: &str) -> String {
-        self.command(&format!("LOGIN \"{mailbox}\" \"{password}\""))
-            .pop()
-            .expect("not empty")
+        self.send_login(mailbox, password);
+        self.answer()
+    }
+
+    /// The question of [`Self::login`] without waiting for its [`Self::answer`].
+    pub fn send_login(&mut self, mailbox: &str, password: &str) {
+        self.0
+            .send(&format!("a LOGIN \"{mailbox}\" \"{password}\""));
+    }
+
+    /// The last line of an answer, without its tag.
+    pub fn answer(&mut self) -> String {
+        self.lines().pop().expect("not empty")
     }
 
     /// The answer to `AUTHENTICATE PLAIN` for another's mailbox, without its tag.
@@ -107,6 +117,11 @@ impl Imap {
 
     fn command(&mut self, command: &str) -> Vec<String> {
         self.0.send(&format!("a {command}"));
+        self.lines()
+    }
+
+    /// Up to the last line of an answer, which loses its tag.
+    fn lines(&mut self) -> Vec<String> {
         let mut answer = self.0.lines_until(|line| line.starts_with("a "));
         if let Some(last) = answer.last_mut() {
             last.drain(..2);

@@ -79,7 +79,6 @@ impl Machine {
     }
 
     /// Runs shell commands beside the servers, and returns all that they wrote and how they ended.
-    #[allow(dead_code)]
     pub fn shell(&self, site: &Site, commands: &str) -> Output {
         Command::new("nsenter")
             .args(["--target", &self.first(), "--mount", "--pid", "--net"])

@@ -145,7 +145,8 @@ impl Site {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    fn try_dovelatch(&self, arguments: &[&str]) -> Output {
+    /// Runs the command line.
+    pub fn try_dovelatch(&self, arguments: &[&str]) -> Output {
         self.begin_dovelatch(arguments)
             .wait_with_output()
             .expect("our own child")
