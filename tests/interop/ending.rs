@@ -26,7 +26,7 @@ const PHONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const LAPTOP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
 /// What a mail program is told.
-const GOODBYE: &str = "* BYE Server shutting down.";
+pub const GOODBYE: &str = "* BYE Server shutting down.";
 
 /// Longest time from the start of a command to the end of the session, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -87,8 +87,14 @@ impl Host {
 
     /// Behind Dovecot's auth.
     pub fn lua(tree: Tree) -> Self {
+        Self::lua_with(tree, |_| {})
+    }
+
+    /// The same with more in the machine.
+    pub fn lua_with(tree: Tree, more: impl FnOnce(&Site)) -> Self {
         let site = Site::new(tree, &[ANA, BOB]);
         dovecot::install(&site);
+        more(&site);
         Self::start(site)
     }
 
