@@ -38,7 +38,7 @@ impl Daemon {
             .spawn()
             .expect("setpriv is a part of util-linux");
         let mut daemon = Self { process };
-        for socket in [site.lua_socket(), site.postfix_socket()] {
+        for socket in site.sockets() {
             until(&format!("a greeting on {}", socket.display()), LONG, || {
                 let exit = daemon.process.try_wait().expect("our own child");
                 assert_eq!(exit, None, "the daemon went down");

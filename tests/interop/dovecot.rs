@@ -80,7 +80,32 @@ pub fn install_with_main_password(site: &Site) {
     site.file("/etc/dovecot/conf.d/auth-main-password.conf.ext", recipe);
 }
 
+/// Direct mode: Dovecot's auth decides nothing, and mailboxes are where dovelatch says. With LMTP.
+pub fn install_direct(site: &Site) {
+    install_common(site, "");
+    let version = version(site);
+    let ours = shipped(&format!(
+        "contrib/dovecot/{version}/06-dovelatch-direct.conf"
+    ));
+    site.file("/etc/dovecot/conf.d/06-dovelatch-direct.conf", ours);
+    let lmtp = "protocols = imap pop3 lmtp\n";
+    site.file("/etc/dovecot/conf.d/99-zlmtp.conf", lmtp);
+}
+
 fn install_with(site: &Site, passdb: &str) {
+    install_common(site, passdb);
+    let ours = shipped(&format!(
+        "contrib/dovecot/{}/05-dovelatch.conf",
+        version(site)
+    ));
+    site.file("/etc/dovecot/conf.d/05-dovelatch.conf", ours);
+    site.file(
+        "/etc/dovecot/dovelatch.lua",
+        shipped("contrib/dovecot/dovelatch.lua"),
+    );
+}
+
+fn install_common(site: &Site, passdb: &str) {
     let auth = site.tree.path().join("etc/dovecot/conf.d/10-auth.conf");
     let auth = fs::read_to_string(auth).expect("Debian's");
     assert!(
@@ -90,16 +115,6 @@ fn install_with(site: &Site, passdb: &str) {
     site.file(
         "/etc/dovecot/conf.d/10-auth.conf",
         auth.replace(SYSTEM, passdb),
-    );
-
-    let ours = shipped(&format!(
-        "contrib/dovecot/{}/05-dovelatch.conf",
-        version(site)
-    ));
-    site.file("/etc/dovecot/conf.d/05-dovelatch.conf", ours);
-    site.file(
-        "/etc/dovecot/dovelatch.lua",
-        shipped("contrib/dovecot/dovelatch.lua"),
     );
 
     let (clear_text, mail) = match site.tree {

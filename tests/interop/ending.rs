@@ -4,7 +4,11 @@
 //! Dovecot 2.4 knows sessions by device. 2.3 knows them by mailbox and address, so there each device has
 //! an address of its own.
 
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,11 +19,13 @@ use crate::daemon::Daemon;
 use crate::machine::Machine;
 use crate::site::Site;
 use crate::tree::Tree;
+use crate::wait::{LONG, until};
 use crate::{case, dovecot, dovecot_accepts, dovecot_refuses};
 
 const ANA: &str = "ana@example.org";
 const BOB: &str = "bob@example.org";
 const OFFICE: &str = "office@example.org";
+const MAILBOXES: [&str; 3] = [ANA, BOB, OFFICE];
 const OFFICE_BY_BOB: &str = "office@example.org*bob@example.org";
 
 const PHONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -48,13 +54,33 @@ pub fn tests(tree: Tree) -> Vec<Trial> {
     let disabling = "disabling_a_mailbox_ends_its_sessions_and_no_other";
     let starting = "no_session_outlives_its_device_that_was_starting_at_the_revocation";
     let cache = "revoking_empties_the_cache_of_dovecots_auth";
+    let delivering = "direct_mode_disabling_a_mailbox_ends_its_sessions_and_its_mail_is_delivered";
+    let held = "direct_mode_no_session_starts_whose_mail_process_asks_after_the_revocation";
     let ways = "anvil_and_doveadm_each_end_the_session_of_one_device";
     let mut tests = vec![
-        case(tree, peer, revoking, revoked),
-        case(tree, peer, rotating, rotated),
-        case(tree, peer, access, access_taken),
-        case(tree, peer, disabling, disabled),
-        case(tree, peer, starting, started),
+        case(tree, peer, revoking, |tree| {
+            one_of_two(&Host::lua(tree), "behind its auth");
+        }),
+        case(tree, peer, &format!("direct_mode_{revoking}"), |tree| {
+            one_of_two(&Host::direct(tree), "direct mode");
+        }),
+        case(tree, peer, rotating, |tree| rotated(&Host::lua(tree))),
+        case(tree, peer, &format!("direct_mode_{rotating}"), |tree| {
+            rotated(&Host::direct(tree));
+        }),
+        case(tree, peer, access, |tree| {
+            access_taken(&Host::delegating(tree))
+        }),
+        case(tree, peer, &format!("direct_mode_{access}"), |tree| {
+            access_taken(&Host::direct(tree))
+        }),
+        case(tree, peer, disabling, |tree| disabled(&Host::lua(tree))),
+        case(tree, peer, delivering, disabled_and_delivered),
+        case(tree, peer, starting, |tree| started(&Host::lua(tree))),
+        case(tree, peer, &format!("direct_mode_{starting}"), |tree| {
+            started(&Host::direct(tree))
+        }),
+        case(tree, peer, held, held_back),
     ];
     tests.push(match tree {
         // 2.4's does not keep what a Lua script accepted.
@@ -92,8 +118,28 @@ impl Host {
 
     /// The same with more in the machine.
     pub fn lua_with(tree: Tree, more: impl FnOnce(&Site)) -> Self {
-        let site = Site::new(tree, &[ANA, BOB]);
+        let site = Site::new(tree, &MAILBOXES);
         dovecot::install(&site);
+        more(&site);
+        Self::start(site)
+    }
+
+    /// Behind Dovecot's auth, which splits the names of delegations.
+    fn delegating(tree: Tree) -> Self {
+        let site = Site::new(tree, &MAILBOXES);
+        dovecot::install_with_delegation(&site);
+        Self::start(site)
+    }
+
+    /// In direct mode, delegations included.
+    fn direct(tree: Tree) -> Self {
+        Self::direct_with(tree, |_| {})
+    }
+
+    fn direct_with(tree: Tree, more: impl FnOnce(&Site)) -> Self {
+        let site = Site::direct(tree, &MAILBOXES);
+        site.separate();
+        dovecot::install_direct(&site);
         more(&site);
         Self::start(site)
     }
@@ -108,10 +154,6 @@ impl Host {
         dovecot_accepts(&imap.login(name, password));
         imap
     }
-}
-
-fn revoked(tree: Tree) {
-    one_of_two(&Host::lua(tree), "behind its auth");
 }
 
 fn both_ways(tree: Tree) {
@@ -154,11 +196,7 @@ fn one_of_two(host: &Host, how: &str) {
     assert!(worst <= LIMIT, "{times:?}");
 }
 
-fn rotated(tree: Tree) {
-    rotated_on(&Host::lua(tree));
-}
-
-fn rotated_on(host: &Host) {
+fn rotated(host: &Host) {
     let phone = host.site.add(ANA, "phone");
     let laptop = host.site.add(ANA, "laptop");
     let mut ends = host.log_in(PHONE, ANA, &phone);
@@ -172,13 +210,7 @@ fn rotated_on(host: &Host) {
     host.log_in(PHONE, ANA, new.trim_end());
 }
 
-fn access_taken(tree: Tree) {
-    let site = Site::new(tree, &[OFFICE, BOB]);
-    dovecot::install_with_delegation(&site);
-    access_taken_on(&Host::start(site));
-}
-
-fn access_taken_on(host: &Host) {
+fn access_taken(host: &Host) {
     host.site.dovelatch(&["person", "add", BOB]);
     host.site.dovelatch(&["access", "add", OFFICE, BOB]);
     let bobs = host.site.add(BOB, "phone");
@@ -197,11 +229,7 @@ fn access_taken_on(host: &Host) {
     dovecot_refuses(&host.connect(PHONE).login(OFFICE_BY_BOB, &bobs));
 }
 
-fn disabled(tree: Tree) {
-    disabled_on(&Host::lua(tree));
-}
-
-fn disabled_on(host: &Host) {
+fn disabled(host: &Host) {
     let bobs = host.site.add(BOB, "phone");
     let mut others = host.log_in(PHONE, BOB, &bobs);
     let mut sessions = [("phone", PHONE), ("laptop", LAPTOP)].map(|(device, from)| {
@@ -216,13 +244,67 @@ fn disabled_on(host: &Host) {
     dovecot_accepts(&others.noop());
 }
 
-fn started(tree: Tree) {
-    started_on(&Host::lua(tree));
+fn disabled_and_delivered(tree: Tree) {
+    let host = Host::direct(tree);
+    disabled(&host);
+    let answers = lmtp(&host, ANA);
+    assert!(
+        answers.contains("\r\n250 2.0.0 <ana@example.org> "),
+        "{answers}"
+    );
+    let delivered = host.site.path("vmail/example.org/ana/Maildir/new");
+    assert_eq!(fs::read_dir(delivered).expect("a mailbox").count(), 1);
+}
+
+/// Everything that Dovecot says to a delivery, on its own socket.
+fn lmtp(host: &Host, mailbox: &str) -> String {
+    let socket = UnixStream::connect(host.site.path("base/lmtp"));
+    let mut socket = socket.expect("Dovecot listens");
+    // Without waiting for answers: PIPELINING is one of its offers.
+    write!(
+        socket,
+        "LHLO here\r\nMAIL FROM:<sender@example.net>\r\nRCPT TO:<{mailbox}>\r\nDATA\r\n\
+         Subject: test\r\n\r\nFor a disabled mailbox.\r\n.\r\nQUIT\r\n"
+    )
+    .expect("Dovecot reads");
+    let mut answers = String::new();
+    socket.read_to_string(&mut answers).expect("text");
+    answers
+}
+
+/// The mail process waits between Dovecot's order to start and its question to dovelatch. Nobody kicks.
+fn held_back(tree: Tree) {
+    const HELD: &str = "#!/bin/sh
+touch /var/log/held
+while [ ! -e /var/log/go ]; do sleep 0.02; done
+exec /usr/lib/dovecot/imap -a /run/dovelatch/master
+";
+    let host = Host::direct_with(tree, |site| {
+        site.file("/usr/local/bin/held-imap", HELD);
+        let script = site.path("files/usr/local/bin/held-imap");
+        fs::set_permissions(script, Permissions::from_mode(0o755)).expect("ours");
+        let service = "service imap {\n  executable = /usr/local/bin/held-imap\n}\n";
+        site.file("/etc/dovecot/conf.d/99-zheld.conf", service);
+    });
+    host.site.dovecot("off");
+    let phone = host.site.add(ANA, "phone");
+    let laptop = host.site.add(ANA, "laptop");
+    let mut imap = host.connect(PHONE);
+    imap.send_login(ANA, &phone);
+    until("the mail process", LONG, || {
+        host.site.path("log/held").exists().then_some(())
+    });
+
+    host.site.revoke(ANA, "phone");
+    fs::write(host.site.path("log/go"), "").expect("own directory");
+    let answer = imap.answer();
+    assert!(answer.starts_with("NO "), "{answer}");
+    host.log_in(LAPTOP, ANA, &laptop);
 }
 
 /// Log-ins spread over the time around their revocations: before it is committed, between the decision
 /// and anvil's knowledge of the session, and after.
-fn started_on(host: &Host) {
+fn started(host: &Host) {
     let devices: Vec<_> = (0..STARTING)
         .map(|n| (n, host.site.add(ANA, &format!("phone {n}"))))
         .collect();
@@ -251,7 +333,8 @@ fn started_on(host: &Host) {
                 // 3 s after the command began it has ended, if it could at all.
                 assert_eq!(imap.goodbye(), GOODBYE, "{label}");
             } else {
-                dovecot_refuses(&answer);
+                // "Authentication failed", or where only the mail process was told, "try later".
+                assert!(answer.starts_with("NO "), "{label}: {answer}");
             }
             answer
         };

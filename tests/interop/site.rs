@@ -29,18 +29,47 @@ pub const DOVELATCH: &str = env!("CARGO_BIN_EXE_dovelatch");
 /// Its configuration, for [`shipped`].
 pub const CONFIG: &str = "contrib/dovelatch.toml";
 
+/// The one without Dovecot's auth.
+const DIRECT: &str = "contrib/dovelatch-direct.toml";
+
 #[derive(Debug)]
 pub struct Site {
     pub tree: Tree,
+    /// Name of the socket at which Dovecot's log-ins are decided.
+    log_ins: &'static str,
     dir: TempDir,
 }
 
 impl Site {
-    /// With an empty database that knows the given mailboxes.
+    /// Behind Dovecot's auth, with an empty database that knows the given mailboxes.
     pub fn new(tree: Tree, mailboxes: &[&str]) -> Self {
+        Self::with(tree, "lua", CONFIG, &[], mailboxes)
+    }
+
+    /// The same in direct mode.
+    pub fn direct(tree: Tree, mailboxes: &[&str]) -> Self {
+        let ((_, dovenull), (uid, gid)) = (tree.user("dovenull"), tree.user("vmail"));
+        let users = [
+            ("group = \"dovenull\"", format!("group = \"{dovenull}\"")),
+            ("uid = \"vmail\"", format!("uid = \"{uid}\"")),
+            ("gid = \"vmail\"", format!("gid = \"{gid}\"")),
+        ];
+        let site = Self::with(tree, "login", DIRECT, &users, mailboxes);
+        // Deliveries make a mailbox's directories.
+        chown(site.path("vmail"), Some(uid), Some(gid)).expect("we are root");
+        site
+    }
+
+    fn with(
+        tree: Tree,
+        log_ins: &'static str,
+        name: &str,
+        users: &[(&str, String)],
+        mailboxes: &[&str],
+    ) -> Self {
         let dir = tempfile::Builder::new().prefix("dl").tempdir();
         let dir = dir.expect("a temporary directory");
-        let site = Self { tree, dir };
+        let site = Self { tree, log_ins, dir };
         for name in "state run base spool/private vmail log files mnt".split(' ') {
             fs::create_dir_all(site.path(name)).expect("own directory");
         }
@@ -53,8 +82,8 @@ impl Site {
         }
 
         // As shipped, but that the daemon runs on the host, where paths and users are others.
-        let mut config = shipped(CONFIG);
-        for (inside, outside) in [
+        let mut config = shipped(name);
+        let paths_and_postfix = [
             (
                 "/var/lib/dovelatch",
                 site.path("state").display().to_string(),
@@ -66,9 +95,10 @@ impl Site {
             ),
             ("owner = \"postfix\"", format!("owner = \"{postfix}\"")),
             ("group = \"postfix\"", format!("group = \"{group}\"")),
-        ] {
-            assert!(config.contains(inside), "{CONFIG} has no {inside:?}");
-            config = config.replace(inside, &outside);
+        ];
+        for (inside, outside) in paths_and_postfix.iter().chain(users) {
+            assert!(config.contains(inside), "{name} has no {inside:?}");
+            config = config.replace(inside, outside);
         }
         fs::write(site.config(), config).expect("own directory");
         for mailbox in mailboxes {
@@ -104,6 +134,12 @@ impl Site {
 
     pub fn config(&self) -> PathBuf {
         self.path("dovelatch.toml")
+    }
+
+    /// Where the daemon greets when it serves.
+    pub fn sockets(&self) -> [PathBuf; 2] {
+        let log_ins = self.path("run").join(self.log_ins);
+        [log_ins, self.postfix_socket()]
     }
 
     pub fn lua_socket(&self) -> PathBuf {
