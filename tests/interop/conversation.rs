@@ -2,7 +2,7 @@
 //! Answers are returned whole and compared by the tests: what a person sees is what counts.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 
 use data_encoding::BASE64;
 
@@ -26,10 +26,18 @@ impl Conversation {
     }
 
     fn line(&mut self) -> String {
+        self.try_line().expect("the server goes on")
+    }
+
+    /// Nothing when the server has hung up.
+    fn try_line(&mut self) -> Option<String> {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("the server answers");
+        if line.is_empty() {
+            return None;
+        }
         assert!(line.ends_with('\n'), "the server hung up after {line:?}");
-        line.trim_end_matches(['\r', '\n']).to_owned()
+        Some(line.trim_end_matches(['\r', '\n']).to_owned())
     }
 
     /// What comes until the server hangs up.
@@ -93,6 +101,30 @@ impl Imap {
     /// The answer to `NOOP`, without its tag.
     pub fn noop(&mut self) -> String {
         self.command("NOOP").pop().expect("not empty")
+    }
+
+    /// As [`Self::answer`], or the last line before the server hung up.
+    pub fn answer_or_goodbye(&mut self) -> String {
+        let mut last = String::new();
+        while let Some(line) = self.0.try_line() {
+            last = line;
+            if let Some(answer) = last.strip_prefix("a ") {
+                return answer.to_owned();
+            }
+        }
+        last
+    }
+
+    /// Hangs up, and returns what the server has said since, or says to that.
+    pub fn hang_up(&mut self) -> String {
+        (self.0.0.get_ref().shutdown(Shutdown::Write))
+            .or_else(|error| match error.kind() {
+                // It did so before.
+                ErrorKind::NotConnected => Ok(()),
+                _ => Err(error),
+            })
+            .expect("a connection");
+        self.0.rest()
     }
 
     /// Waits until the server hangs up by itself, and returns what it says before.
