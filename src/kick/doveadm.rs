@@ -22,8 +22,9 @@ const MAX_OUTPUT: usize = 16 * 1024;
 /// How often it is looked whether it has ended.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How long the rest of its words may take when it has ended: something it started may hold the pipe.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+/// How long the rest of its words may take when it has ended: something it started may hold the pipe, and on
+/// a busy machine the threads that read come late.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// `EX_NOHOST` (sysexits(3)): how 2.3 says "no users kicked". 2.4 ends with 0.
 const NOBODY: i32 = 68;
@@ -250,10 +251,11 @@ fn run(
         let out = child.stdout.take().map(reader).transpose()?;
         let err = child.stderr.take().map(reader).transpose()?;
         let status = wait(&mut child, deadline)?;
+        let until = deadline.min(now() + LAST_WORDS);
         Ok(status.map(|status| Said {
             status,
-            out: words(out),
-            err: words(err),
+            out: words(out, until),
+            err: words(err, until),
         }))
     })();
     match said {
@@ -307,8 +309,9 @@ fn reader(mut pipe: impl Read + Send + 'static) -> io::Result<Receiver<Vec<u8>>>
     Ok(receiver)
 }
 
-fn words(reader: Option<Receiver<Vec<u8>>>) -> String {
-    let said = reader.and_then(|reader| reader.recv_timeout(LAST_WORDS).ok());
+fn words(reader: Option<Receiver<Vec<u8>>>, until: Instant) -> String {
+    let patience = until.saturating_duration_since(now());
+    let said = reader.and_then(|reader| reader.recv_timeout(patience).ok());
     String::from_utf8_lossy(&said.unwrap_or_default()).into_owned()
 }
 

@@ -2,7 +2,7 @@
 //! message read. Each test has a mail host of its own (site.rs), with the peers in a throw-away
 //! machine (machine.rs, boot.sh) over a Debian tree (../support/tree.rs, tests/trees) and the daemon beside it
 //! (daemon.rs). The tests themselves are in lua_mode.rs, doveadm.rs, submission.rs, webmail.rs, away.rs,
-//! delegation.rs, direct.rs, ending.rs, limits.rs and demo.rs.
+//! delegation.rs, direct.rs, ending.rs, unkicked.rs, limits.rs and demo.rs.
 //!
 //! Without root or without a tree a test is ignored, and its kind says why: libtest cannot decide
 //! that at run time, libtest-mimic can.
@@ -27,6 +27,7 @@ mod demo;
 mod direct;
 mod doveadm;
 mod dovecot;
+mod ending;
 mod limits;
 mod lua_mode;
 mod machine;
@@ -35,6 +36,7 @@ mod site;
 mod submission;
 #[path = "../support/tree.rs"]
 mod tree;
+mod unkicked;
 #[path = "../support/wait.rs"]
 mod wait;
 mod webmail;
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
         delegation::tests,
         direct::tests,
         limits::tests,
+        ending::tests,
+        unkicked::tests,
     ];
     let tests = Tree::ALL
         .into_iter()

@@ -6,6 +6,7 @@
 //!   dovelatch.toml   as on an installed system, but for its paths
 //!   state/           /var/lib/dovelatch in the machine
 //!   run/             /run/dovelatch
+//!   base/            /run/dovecot
 //!   spool/           /var/spool/postfix
 //!   vmail/           /var/vmail
 //!   log/             /var/log
@@ -16,7 +17,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -75,7 +76,7 @@ impl Site {
             dir,
             listeners,
         };
-        for name in "state run spool/private vmail log files mnt".split(' ') {
+        for name in "state run base spool/private vmail log files mnt".split(' ') {
             fs::create_dir_all(site.path(name)).expect("own directory");
         }
         // An administrator would make it so.
@@ -144,6 +145,18 @@ impl Site {
         fs::write(self.config(), config).expect("own directory");
     }
 
+    /// Says where Dovecot is, and whom of it to ask for the end of sessions.
+    pub fn dovecot(&self, kick: &str) {
+        let config = fs::read_to_string(self.config()).expect("own directory");
+        let line = |line: &str| match line.split_once(" = ") {
+            Some(("kick", _)) => format!("kick = {kick:?}\n"),
+            Some(("base_dir", _)) => format!("base_dir = {:?}\n", self.path("base")),
+            _ => format!("{line}\n"),
+        };
+        let config: String = config.lines().map(line).collect();
+        fs::write(self.config(), config).expect("own directory");
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -165,11 +178,11 @@ impl Site {
 
     /// One of them.
     pub fn socket(&self, name: &str) -> PathBuf {
-        let sockets = self.sockets().into_iter();
-        let found = sockets
-            .filter(|(other, _)| *other == name)
-            .map(|(_, path)| path);
-        found.last().expect("one of that name")
+        let mut found = self
+            .sockets()
+            .into_iter()
+            .filter(|(other, _)| *other == name);
+        found.next().expect("one of that name").1
     }
 
     /// Adds a file to the machine that will be started; `path` as in there.
@@ -202,12 +215,23 @@ impl Site {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    fn try_dovelatch(&self, arguments: &[&str]) -> Output {
+    /// Runs the command line.
+    pub fn try_dovelatch(&self, arguments: &[&str]) -> Output {
+        self.begin_dovelatch(arguments)
+            .wait_with_output()
+            .expect("our own child")
+    }
+
+    /// Starts the command line and does not wait for its end.
+    pub fn begin_dovelatch(&self, arguments: &[&str]) -> Child {
         Command::new(DOVELATCH)
             .arg("--config")
             .arg(self.config())
             .args(arguments)
-            .output()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("the program was built for this test")
     }
 
