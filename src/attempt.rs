@@ -27,6 +27,22 @@ pub struct Attempt {
     pub local: Option<IpAddr>,
 }
 
+impl Attempt {
+    /// The same without the password, which is not even copied: for [`Admitted`].
+    pub fn without_secret(&self) -> Self {
+        Self {
+            mailbox: self.mailbox.clone(),
+            person: self.person.clone(),
+            claimed: self.claimed.clone(),
+            secret: Secret::default(),
+            mechanism: self.mechanism,
+            service: self.service.clone(),
+            origin: self.origin,
+            local: self.local,
+        }
+    }
+}
+
 /// What the protocol side learns. Never why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {

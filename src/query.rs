@@ -4,7 +4,8 @@
 //! process may begin, where a mailbox's mail lives, which mailboxes there are.
 
 use crate::attempt::{Admitted, Allowed};
-use crate::model::{Fields, Mailbox};
+use crate::model::{Fields, Mailbox, Mechanism};
+use crate::secret::Secret;
 
 /// A question.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub const PAGE: usize = 256;
 /// What is learned. Never why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// To [`Query::PickUp`]: it holds, and this is the mailbox's home.
-    Begins(Allowed, Fields),
+    /// To [`Query::PickUp`]: it holds.
+    Begins(Box<Begin>),
     /// To [`Query::Home`].
     Home(Mailbox, Fields),
     /// To [`Query::Names`].
@@ -33,4 +34,16 @@ pub enum Answer {
     No,
     /// Trouble of our own, or too much to do.
     TryLater,
+}
+
+/// A session that may begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begin {
+    pub allowed: Allowed,
+    /// By which the log-in came.
+    pub mechanism: Mechanism,
+    /// The mailbox's own fields.
+    pub fields: Fields,
+    /// 20 random bytes, drawn for this session: `auth_token=`, where the mail process wants one.
+    pub token: Secret,
 }

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 
 /// Open to every module: the vocabulary.
-const VOCABULARY: [&str; 3] = ["model", "secret", "attempt"];
+const VOCABULARY: [&str; 4] = ["model", "secret", "attempt", "query"];
 
 #[test]
 fn every_module_uses_only_what_its_row_allows() {

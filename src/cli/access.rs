@@ -122,13 +122,13 @@ fn remove(
     let Database { admin, .. } = &mut database;
     let now = context.now();
     let revoked = (admin.store).take_access(&mailbox, &person, &admin.actor, now)?;
-    context.output.answer(&Taken {
+    let answered = context.output.answer(&Taken {
         mailbox: &mailbox,
         person: &person,
         revoked: RevokedDevices::done(revoked),
-    })?;
-    live::note_accesses(context, &accesses);
-    Ok(())
+    });
+    live::end_accesses(context, &database, &accesses);
+    answered
 }
 
 struct Given<'a> {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::error::Error;
 use super::output::Answer;
-use crate::config::{Config, Listener};
-use crate::model::{Domain, Mechanism, Separator};
+use crate::config::{Config, Dovecot, Listener};
+use crate::model::{Domain, Fields, Mechanism, Separator, Template, Userdb};
 
 /// Check the configuration, or show what holds in effect
 #[derive(Debug, clap::Args)]
@@ -64,12 +64,7 @@ impl Answer for Config {
         writeln!(f, "default_domain = {}", json!(domain))?;
         for listener in &self.listeners {
             writeln!(f, "\n[[listen]]")?;
-            if let Value::Object(members) = listener_json(listener) {
-                members
-                    .iter()
-                    .filter(|(_, value)| !value.is_null())
-                    .try_for_each(|(key, value)| writeln!(f, "{key} = {value}"))?;
-            }
+            entries(f, &listener_json(listener))?;
         }
         writeln!(f, "\n[hash]")?;
         writeln!(f, "generated = {}", json!(self.hash.generated.to_string()))?;
@@ -81,7 +76,20 @@ impl Answer for Config {
         writeln!(f, "\n[keep]")?;
         writeln!(f, "tombstones = {}", days(self.keep.tombstones))?;
         writeln!(f, "events = {}", days(self.keep.events))?;
-        writeln!(f, "uses = {}", self.keep.uses)
+        writeln!(f, "uses = {}", self.keep.uses)?;
+        if let Some(userdb) = &self.userdb {
+            writeln!(f, "\n[userdb]")?;
+            entries(f, &userdb_json(userdb))?;
+            if !userdb.fields.is_empty() {
+                writeln!(f, "\n[userdb.fields]")?;
+            }
+            for (name, value) in userdb.fields.iter() {
+                let (name, value) = (json!(name.as_str()), json!(value.as_str()));
+                writeln!(f, "{name} = {value}")?;
+            }
+        }
+        writeln!(f, "\n[dovecot]")?;
+        entries(f, &dovecot_json(&self.dovecot))
     }
 
     fn json(&self) -> Value {
@@ -99,6 +107,14 @@ impl Answer for Config {
                 "events": days(self.keep.events),
                 "uses": self.keep.uses,
             },
+            "userdb": self.userdb.as_ref().map(|userdb| {
+                let mut value = userdb_json(userdb);
+                if let Value::Object(members) = &mut value {
+                    members.insert("fields".to_owned(), fields_json(&userdb.fields));
+                }
+                value
+            }),
+            "dovecot": dovecot_json(&self.dovecot),
         })
     }
 
@@ -107,21 +123,57 @@ impl Answer for Config {
     }
 }
 
+/// The members of a table, without those that are not there.
+fn entries(f: &mut fmt::Formatter<'_>, table: &Value) -> fmt::Result {
+    (table.as_object().into_iter().flatten())
+        .filter(|(_, value)| !value.is_null())
+        .try_for_each(|(key, value)| writeln!(f, "{key} = {value}"))
+}
+
 fn listener_json(listener: &Listener) -> Value {
+    let log_ins = listener.kind.has_log_ins();
     let delay = listener.failure_delay.as_millis();
+    let mechanisms = listener.mechanisms.iter().copied().map(Mechanism::as_str);
     json!({
         "name": listener.name,
-        "type": "auth",
+        "type": listener.kind.as_str(),
         "path": path(&listener.path),
         "owner": listener.owner.map(|id| id.to_string()),
         "group": listener.group.map(|id| id.to_string()),
         "mode": format!("{:04o}", listener.mode),
-        "failure_delay": if delay % 1_000 == 0 {
+        "failure_delay": log_ins.then(|| if delay % 1_000 == 0 {
             format!("{}s", delay / 1_000)
         } else {
             format!("{delay}ms")
-        },
-        "mechanisms": listener.mechanisms.iter().copied().map(Mechanism::as_str).collect::<Vec<_>>(),
+        }),
+        "mechanisms": log_ins.then(|| mechanisms.collect::<Vec<_>>()),
+    })
+}
+
+/// Without the fields.
+fn userdb_json(userdb: &Userdb) -> Value {
+    json!({
+        "uid": userdb.uid.to_string(),
+        "gid": userdb.gid.to_string(),
+        "home": userdb.home.as_ref().map(Template::as_str),
+    })
+}
+
+/// Fields as `--json` says them everywhere.
+pub(crate) fn fields_json(fields: &Fields) -> Value {
+    let members = fields.iter().map(|(name, value)| {
+        let value = Value::String(value.as_str().to_owned());
+        (name.as_str().to_owned(), value)
+    });
+    Value::Object(members.collect())
+}
+
+fn dovecot_json(dovecot: &Dovecot) -> Value {
+    json!({
+        "kick": dovecot.kick.as_str(),
+        "base_dir": path(&dovecot.base_dir),
+        "doveadm": path(&dovecot.doveadm),
+        "config": dovecot.config.as_deref().map_or_else(|| json!(""), path),
     })
 }
 

@@ -183,7 +183,7 @@ impl Error {
             | Self::Damaged { .. } => Exit::Io,
             Self::NotEnded { source } | Self::Admin(source) => admin_exit(source),
             Self::Store(error) | Self::Verify(verify::Trouble::Store(error)) => store_exit(error),
-            Self::Verify(verify::Trouble::Hash { .. }) => Exit::Io,
+            Self::Verify(verify::Trouble::Hash { .. } | verify::Trouble::Random(_)) => Exit::Io,
             Self::Database { source, .. } => store_exit(source),
             Self::Config(_) | Self::NoListener => Exit::Config,
             Self::Server(error) => server_exit(error),
@@ -304,7 +304,9 @@ impl Error {
             Self::Config(error) => error.hint()?,
             Self::Exists { .. } => "name a file that does not exist yet",
             Self::Damaged { .. } => "stop the daemon, keep the file, and restore a backup",
-            Self::NoListener => "add a [[listen]] of type \"auth\" to the configuration",
+            Self::NoListener => {
+                "add a [[listen]] of type \"auth\" or \"login\" to the configuration"
+            }
             Self::Unreachable { tried } if is_forbidden(tried) => {
                 "run it as root or as a user who may open the socket"
             }
@@ -356,6 +358,9 @@ fn hint_for(argument: &str) -> Option<&'static str> {
             "a label has 1 to 64 characters, none of them a control character, no blank at an end"
         }
         "--id" => "`dovelatch list` shows the ids",
+        "--field" | "--remove-field" => {
+            "a field is a setting of Dovecot, like quota_rule=*:storage=1G, or home, uid or gid"
+        }
         _ => return None,
     })
 }
@@ -412,6 +417,7 @@ fn store_exit(error: &store::Error) -> Exit {
         | E::PersonExists { .. }
         | E::AccessExists { .. }
         | E::OwnMailbox { .. }
+        | E::Fields { .. }
         | E::LabelTaken { .. } => Exit::Data,
         E::Create { .. } | E::TargetExists { .. } => Exit::CannotCreate,
         E::Locked { .. } | E::AlreadyEnded { .. } => Exit::TryAgain,

@@ -1,4 +1,4 @@
-//! `dovelatch mailbox …`: which mailboxes there are.
+//! `dovelatch mailbox …`: which mailboxes there are, and what is special about each.
 
 use std::fmt;
 
@@ -6,6 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::bulk::Question;
+use super::config::fields_json;
 use super::context::{Context, Database};
 use super::error::Error;
 use super::live;
@@ -13,7 +14,7 @@ use super::names::{self, Name};
 use super::output::{Answer, shown};
 use super::revoke::{Removed, RevokedDevices};
 use super::table::Table;
-use crate::model::Mailbox;
+use crate::model::{Field, FieldName, Fields, Mailbox};
 use crate::store::{IfThere, MailboxRow, Revoked};
 
 /// Add, list, disable and remove mailboxes
@@ -53,6 +54,21 @@ enum Act {
         #[arg(value_name = "NAME")]
         name: Mailbox,
     },
+    /// Set userdb fields of its own: where its mail lives, or any other setting of Dovecot
+    ///
+    /// They hold in direct mode, from the next log-in and the next mail delivered on, in place of those of
+    /// [userdb]. Dovecot passes over a setting that it does not know without a word, and dovelatch does not
+    /// know Dovecot's settings: look at what comes out with `doveadm user NAME`.
+    Set {
+        #[arg(value_name = "NAME")]
+        name: Mailbox,
+        /// For example quota_rule=*:storage=2G; %{user}, %{local} and %{domain} stand for its name
+        #[arg(long, value_name = "FIELD=VALUE")]
+        field: Vec<Field>,
+        /// Have what [userdb] says again
+        #[arg(long, value_name = "FIELD")]
+        remove_field: Vec<FieldName>,
+    },
     /// Remove a mailbox and revoke every device password on it; asks first. No mail is touched
     #[command(visible_aliases = ["rm", "delete"])]
     Remove {
@@ -79,6 +95,11 @@ impl Command {
             }
             Act::Enable { name } => set_enabled(name, true, context),
             Act::Disable { name } => set_enabled(name, false, context),
+            Act::Set {
+                name,
+                field,
+                remove_field,
+            } => set(name, field, remove_field, context),
             Act::Remove { name, question } => remove(name, *question, context),
         }
     }
@@ -117,14 +138,58 @@ fn set_enabled(name: &Mailbox, enabled: bool, context: &mut Context<'_>) -> Resu
         .store
         .set_mailbox_enabled(&mailbox, enabled, &admin.actor, context.now())?;
     let word = if enabled { "enabled" } else { "disabled" };
-    context.output.answer(&Did {
+    let answered = context.output.answer(&Did {
         word,
         mailboxes: vec![mailbox.clone()],
-    })?;
+    });
     if !enabled {
-        live::note_mailbox(context, &mailbox);
+        let devices = (database.admin.store).devices(Some(&mailbox), Revoked::Hidden);
+        live::end_mailbox(context, &database, &mailbox, &devices.unwrap_or_default());
     }
-    Ok(())
+    answered
+}
+
+fn set(
+    name: &Mailbox,
+    wanted: &[Field],
+    unwanted: &[FieldName],
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    let mut names: Vec<&FieldName> = wanted.iter().map(|field| &field.name).collect();
+    names.extend(unwanted);
+    if names.is_empty() {
+        return Err(usage(
+            "mailbox set takes at least one of --field, --remove-field",
+        ));
+    }
+    names.sort();
+    if let Some((name, _)) = names
+        .iter()
+        .zip(names.iter().skip(1))
+        .find(|(one, other)| one == other)
+    {
+        return Err(usage(&format!("mailbox set was told twice about {name}")));
+    }
+    let mut database = context.database()?;
+    let mailbox = database.mailbox(name)?;
+    let now = context.now();
+    let admin = &mut database.admin;
+    let change = |fields: &mut Fields| {
+        // First make room.
+        for name in unwanted {
+            fields.remove(name);
+        }
+        (wanted.iter().cloned()).try_for_each(|field| fields.set(field.name, field.value))
+    };
+    (admin.store).set_mailbox_fields(&mailbox, change, &admin.actor, now)?;
+    let row = admin.store.mailbox(&mailbox)?;
+    context.output.answer(&FieldsSet(row))
+}
+
+fn usage(mistake: &str) -> Error {
+    Error::Usage {
+        shown: format!("error: {mistake}\n\nFor more information, try '--help'.\n"),
+    }
 }
 
 fn remove(name: &Mailbox, question: Question, context: &mut Context<'_>) -> Result<(), Error> {
@@ -145,15 +210,13 @@ fn remove(name: &Mailbox, question: Question, context: &mut Context<'_>) -> Resu
     let admin = &mut database.admin;
     let revoked = (admin.store).remove_mailbox(&mailbox, &admin.actor, now)?;
     let revoked = RevokedDevices::done(revoked);
-    context.output.answer(&Removed {
+    let answered = context.output.answer(&Removed {
         kind: "mailbox",
         name: mailbox.as_str(),
         revoked: &revoked,
-    })?;
-    if !revoked.devices.is_empty() {
-        live::note_mailbox(context, &mailbox);
-    }
-    Ok(())
+    });
+    live::end_mailbox(context, &database, &mailbox, &revoked.devices);
+    answered
 }
 
 /// What was done to which mailboxes.
@@ -217,7 +280,8 @@ impl Answer for Shown {
         writeln!(f, "mailbox  {}", shown(row.mailbox.as_str()))?;
         writeln!(f, "state    {}", state(row))?;
         writeln!(f, "devices  {} active", row.active)?;
-        writeln!(f, "added    {} UTC", row.added)
+        writeln!(f, "added    {} UTC", row.added)?;
+        own_fields(f, &row.fields)
     }
 
     fn json(&self) -> Value {
@@ -227,6 +291,37 @@ impl Answer for Shown {
     fn quiet(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", shown(self.0.mailbox.as_str()))
     }
+}
+
+struct FieldsSet(MailboxRow);
+
+impl Answer for FieldsSet {
+    fn words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = shown(self.0.mailbox.as_str());
+        if self.0.fields.is_empty() {
+            return writeln!(f, "mailbox {name} has no fields of its own");
+        }
+        writeln!(
+            f,
+            "mailbox {name} has these fields of its own; Dovecot ignores what it does not know:"
+        )?;
+        own_fields(f, &self.0.fields)
+    }
+
+    fn json(&self) -> Value {
+        mailbox_json(&self.0)
+    }
+
+    fn quiet(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", shown(self.0.mailbox.as_str()))
+    }
+}
+
+/// One a line, as `--field` takes them.
+fn own_fields(f: &mut fmt::Formatter<'_>, fields: &Fields) -> fmt::Result {
+    fields
+        .iter()
+        .try_for_each(|(name, value)| writeln!(f, "field    {name}={}", shown(value.as_str())))
 }
 
 fn state(row: &MailboxRow) -> &'static str {
@@ -239,5 +334,6 @@ fn mailbox_json(row: &MailboxRow) -> Value {
         "enabled": row.enabled,
         "devices": row.active,
         "added": format!("{:#}", row.added),
+        "fields": fields_json(&row.fields),
     })
 }

@@ -166,6 +166,17 @@ impl Output {
         }
     }
 
+    /// What happened beside the answer, to standard error, in every style.
+    pub(crate) fn aside(&mut self, aside: &impl Answer) {
+        let text = match self.style {
+            Style::Words | Style::Quiet => {
+                Said(|f: &mut fmt::Formatter<'_>| aside.words(f)).to_string()
+            }
+            Style::Json => document(&aside.json()),
+        };
+        self.tell(&text);
+    }
+
     /// A question without its answer, to standard error.
     pub(crate) fn question(&mut self, text: &str) {
         self.tell(text);

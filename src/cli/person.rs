@@ -112,13 +112,13 @@ fn remove(name: &Person, question: Question, context: &mut Context<'_>) -> Resul
     let now = context.now();
     let revoked = admin.store.remove_person(&person, &admin.actor, now)?;
     let revoked = RevokedDevices::done(revoked);
-    context.output.answer(&Removed {
+    let answered = context.output.answer(&Removed {
         kind: "person",
         name: person.as_str(),
         revoked: &revoked,
-    })?;
-    live::note_accesses(context, &accesses);
-    Ok(())
+    });
+    live::end_accesses(context, &database, &accesses);
+    answered
 }
 
 struct Added(Vec<Person>);

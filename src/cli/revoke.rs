@@ -20,7 +20,8 @@ use crate::store::{DeviceRow, Selection};
 
 /// Revoke device passwords, for good: all that are meant, or none
 ///
-/// Every attempt that begins afterwards is refused. Sessions that are open go on until they end.
+/// Every attempt that begins afterwards is refused. Sessions that are open are ended, where Dovecot can
+/// be asked.
 /// Devices that are named are revoked at once; --all and --unused-for ask first.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -93,9 +94,9 @@ impl Revoke {
             admin.store.revoke(&ids, &admin.actor, context.now())?
         };
         let revoked = RevokedDevices::done(revoked);
-        context.output.answer(&revoked)?;
-        live::note_devices(context, &revoked.devices);
-        Ok(())
+        let answered = context.output.answer(&revoked);
+        live::end_devices(context, &database, &revoked.devices);
+        answered
     }
 
     fn ask(&self, context: &mut Context<'_>, meant: &[DeviceRow]) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::error::Error;
+use super::live;
 use super::password;
 use super::span::Span;
 use super::which::Which;
@@ -41,6 +42,9 @@ impl Rotate {
         ));
         if !enabled {
             context.note_disabled(&device.mailbox);
+        }
+        if old_until.is_none() {
+            live::end_devices(context, &database, std::slice::from_ref(&device));
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Connects to the first listener of `config` that can be reached. The connection may wait for as
+    /// Connects to the first listener of `config` where one can log in and that can be reached. The connection may wait for as
     /// long as a person takes to type: it has no idle time-out.
     ///
     /// # Errors
@@ -55,7 +55,8 @@ impl Daemon {
     /// [`Error::NoListener`]; [`Error::Unreachable`] with all that were tried.
     pub(crate) fn reach(config: &Config) -> Result<Self, Error> {
         let mut tried = Vec::new();
-        for listener in &config.listeners {
+        let listeners = config.listeners.iter();
+        for listener in listeners.filter(|listener| listener.kind.has_log_ins()) {
             let path = listener.path.clone();
             match UnixStream::connect(&path) {
                 Ok(stream) => return Ok(Self { path, stream }),

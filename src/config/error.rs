@@ -1,11 +1,12 @@
 //! Why a configuration cannot be used: where, what stands there, what is wrong with it, what to do.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::model::{NameError, SeparatorError};
+use crate::model::{FieldError, NameError, SeparatorError};
 use crate::password::phc::CostError;
 
 /// Longest value repeated in a message, in characters; the rest is cut off.
@@ -31,7 +32,7 @@ pub enum Error {
     Value {
         path: PathBuf,
         place: Place,
-        key: &'static str,
+        key: Cow<'static, str>,
         /// As it stands in the file.
         value: String,
         source: Wrong,
@@ -59,7 +60,7 @@ impl Error {
     pub(super) fn value(
         path: &Path,
         text: &str,
-        key: &'static str,
+        key: Cow<'static, str>,
         span: &Range<usize>,
         source: Wrong,
     ) -> Self {
@@ -130,10 +131,22 @@ pub enum Wrong {
     Postgres,
     #[error("not a domain: {0}")]
     Domain(NameError),
-    #[error("this version serves listeners of type \"auth\" only; \"{0}\" comes with a later one")]
-    LaterType(&'static str),
     #[error("there is no listener of that type")]
     UnknownType,
+    #[error("nobody logs in through a listener of type \"{0}\"")]
+    NoLogIns(&'static str),
+    #[error("a listener of this type tells where mail lives, and there is no [userdb] to say it")]
+    NoUserdb,
+    #[error("mail processes do not run as root")]
+    Root,
+    #[error(transparent)]
+    Field(FieldError),
+    #[error("uid, gid and home are keys of [userdb] itself")]
+    FieldHasKey,
+    #[error("not one of \"auto\", \"anvil\", \"doveadm\" and \"off\"")]
+    Kick,
+    #[error("neither the whole path of a program nor its bare name")]
+    Program,
     #[error("a name has 1 to 64 letters, digits, \".\", \"_\" or \"-\"")]
     Name,
     #[error("another listener has the same name")]
@@ -187,9 +200,30 @@ impl Wrong {
             Self::SocketPathTooLong(_) => "choose a shorter path; the limit is the system's",
             Self::Postgres => "write the path of a file, or leave it out",
             Self::Domain(_) => "write a domain like \"example.org\", or \"\" for none",
-            Self::LaterType(_) | Self::UnknownType => {
-                "write type = \"auth\", or leave this listener out"
+            Self::UnknownType => {
+                "write \"auth\" for Postfix and the Lua script, \"login\" for login processes, \
+                 \"master\" for mail processes, or \"userdb\" for LMTP and doveadm"
             }
+            Self::NoLogIns(_) => "leave the key out",
+            Self::NoUserdb => "add [userdb] with uid, gid and home",
+            Self::Root => "name the user to whom the mail belongs, like \"vmail\"",
+            Self::Field(FieldError::Home | FieldError::Variable) => {
+                "write the whole path, like \"/var/vmail/%{domain}/%{local}\""
+            }
+            Self::Field(FieldError::Reserved) => "leave it out: dovelatch says who somebody is",
+            Self::Field(FieldError::TooLong | FieldError::TooMany) => {
+                "shorten it; what is the same for all mailboxes can stand in Dovecot's configuration"
+            }
+            Self::Field(
+                FieldError::Name
+                | FieldError::NoValue
+                | FieldError::Value
+                | FieldError::Number
+                | FieldError::Twice,
+            ) => "write a setting of Dovecot and its value, like quota_rule = \"*:storage=1G\"",
+            Self::FieldHasKey => "move it up, above [userdb.fields]",
+            Self::Kick => "write kick = \"auto\", or leave the key out",
+            Self::Program => "write doveadm = \"/usr/bin/doveadm\", or leave the key out",
             Self::Name => "choose a name like \"postfix\"; it stands in the log",
             Self::NameTaken => {
                 "give each listener a name of its own; without one it has its type's"

@@ -5,6 +5,7 @@
 //! change of them goes into the changelog. The environment is read beside it, by [`Environment`], and
 //! nowhere else.
 
+mod dovecot;
 mod environment;
 mod error;
 mod raw;
@@ -32,6 +33,9 @@ pub const DEFAULT_FAILURE_DELAY: Duration = Duration::from_secs(2);
 
 /// Mode of a socket whose listener says nothing: its owner alone.
 pub const DEFAULT_MODE: u32 = 0o600;
+
+/// Where Dovecot's sockets are if nothing says otherwise: its packages' `base_dir`.
+pub const DEFAULT_BASE_DIR: &str = "/run/dovecot";
 
 /// Where a database lies that the command line or the environment names: checked like the key
 /// `database`, but a relative path is meant from the current directory.
@@ -86,6 +90,20 @@ pub enum Kick {
     Off,
 }
 
+impl Kick {
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Anvil, Self::Doveadm, Self::Off];
+
+    /// As the configuration says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Anvil => "anvil",
+            Self::Doveadm => "doveadm",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// Which protocol a socket speaks, and with whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerType {
@@ -97,6 +115,36 @@ pub enum ListenerType {
     Master,
     /// LMTP, doveadm.
     Userdb,
+}
+
+impl ListenerType {
+    pub const ALL: [Self; 4] = [Self::Auth, Self::Login, Self::Master, Self::Userdb];
+
+    /// As the configuration says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Login => "login",
+            Self::Master => "master",
+            Self::Userdb => "userdb",
+        }
+    }
+
+    /// Whether somebody logs in there. Only then there are mechanisms, and refusals to be put off.
+    pub fn has_log_ins(self) -> bool {
+        match self {
+            Self::Auth | Self::Login => true,
+            Self::Master | Self::Userdb => false,
+        }
+    }
+
+    /// Whether homes are told there.
+    pub fn needs_userdb(self) -> bool {
+        match self {
+            Self::Master | Self::Userdb => true,
+            Self::Auth | Self::Login => false,
+        }
+    }
 }
 
 /// `[[listen]]`: one socket.
@@ -112,9 +160,9 @@ pub struct Listener {
     pub group: Option<u32>,
     /// Permission bits, at most 0o777.
     pub mode: u32,
-    /// How long after a request a refusal leaves; at most [`MAX_FAILURE_DELAY`].
+    /// How long after a request a refusal leaves; at most [`MAX_FAILURE_DELAY`]. 0 where nobody logs in.
     pub failure_delay: Duration,
-    /// At least one, none twice, in the order in which they are offered.
+    /// At least one, none twice, in the order in which they are offered. None where nobody logs in.
     pub mechanisms: Vec<Mechanism>,
 }
 
@@ -168,7 +216,7 @@ impl Config {
             userdb: None,
             dovecot: Dovecot {
                 kick: Kick::Auto,
-                base_dir: PathBuf::from("/run/dovecot"),
+                base_dir: PathBuf::from(DEFAULT_BASE_DIR),
                 doveadm: PathBuf::from("doveadm"),
                 config: None,
             },

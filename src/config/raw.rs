@@ -1,5 +1,6 @@
 //! The file as it is written, and the checks that make a [`Config`] of it.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use nix::unistd::{Group, User};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::dovecot::{RawDovecot, RawUserdb, dovecot, userdb};
 use super::error::{Error, Wrong};
 use super::{
     Config, DAY, DEFAULT_FAILURE_DELAY, DEFAULT_MODE, Hash, Keep, Listener, ListenerType,
@@ -43,6 +45,9 @@ struct Raw {
     delegation: RawDelegation,
     #[serde(default)]
     keep: RawKeep,
+    userdb: Option<RawUserdb>,
+    #[serde(default)]
+    dovecot: RawDovecot,
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,7 +87,7 @@ struct RawKeep {
 /// `"postfix"`, `"105"` or `105`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "invalid value, expected a name or a number")]
-enum NameOrNumber {
+pub(super) enum NameOrNumber {
     Number(u32),
     Name(String),
 }
@@ -90,7 +95,10 @@ enum NameOrNumber {
 /// Makes a configuration of the text of the file at `path`.
 pub(super) fn checked(path: &Path, text: &str) -> Result<Config, Error> {
     let raw: Raw = toml::from_str(text).map_err(|error| Error::syntax(path, text, &error))?;
-    let wrong = |key, span: Range<usize>, source| Error::value(path, text, key, &span, source);
+    let wrong = |key: &'static str, span: Range<usize>, source| {
+        Error::value(path, text, key.into(), &span, source)
+    };
+    let mistake = |(key, span, e): Mistake| Error::value(path, text, key, &span, e);
 
     let mut config = Config::without_file();
     if let Some(raw) = raw.database {
@@ -100,11 +108,10 @@ pub(super) fn checked(path: &Path, text: &str) -> Result<Config, Error> {
         config.default_domain =
             domain(raw.get_ref()).map_err(|e| wrong("default_domain", raw.span(), e))?;
     }
+    let has_userdb = raw.userdb.is_some();
     for raw in raw.listen {
-        let (name, path) = (raw.name_span(), raw.path.span());
-        let listener = raw
-            .checked()
-            .map_err(|(key, span, e)| wrong(key, span, e))?;
+        let (name, kind, path) = (raw.name_span(), raw.r#type.span(), raw.path.span());
+        let listener = raw.checked().map_err(mistake)?;
         if config
             .listeners
             .iter()
@@ -119,29 +126,35 @@ pub(super) fn checked(path: &Path, text: &str) -> Result<Config, Error> {
         {
             return Err(wrong("path", path, Wrong::PathTaken));
         }
+        if listener.kind.needs_userdb() && !has_userdb {
+            return Err(wrong("type", kind, Wrong::NoUserdb));
+        }
         config.listeners.push(listener);
     }
-    let mistake = |(key, span, e): Mistake| wrong(key, span, e);
     config.hash = hash(raw.hash, config.hash).map_err(mistake)?;
     let separator = raw.delegation.separator;
     config.separator =
         optional("separator", separator, None, |text| separation(text)).map_err(mistake)?;
     config.keep = keep(raw.keep, config.keep).map_err(mistake)?;
+    if let Some(raw) = raw.userdb {
+        config.userdb = Some(userdb(raw).map_err(mistake)?);
+    }
+    config.dovecot = dovecot(raw.dovecot, config.dovecot).map_err(mistake)?;
     Ok(config)
 }
 
 /// Key, place and mistake.
-type Mistake = (&'static str, Range<usize>, Wrong);
+pub(super) type Mistake = (Cow<'static, str>, Range<usize>, Wrong);
 
 /// The checked form of an optional value, or its default.
-fn optional<R, T>(
+pub(super) fn optional<R, T>(
     key: &'static str,
     raw: Option<Spanned<R>>,
     default: T,
     check: impl Fn(&R) -> Result<T, Wrong>,
 ) -> Result<T, Mistake> {
     match raw {
-        Some(raw) => check(raw.get_ref()).map_err(|wrong| (key, raw.span(), wrong)),
+        Some(raw) => check(raw.get_ref()).map_err(|wrong| (key.into(), raw.span(), wrong)),
         None => Ok(default),
     }
 }
@@ -155,28 +168,35 @@ impl RawListener {
     }
 
     fn checked(self) -> Result<Listener, Mistake> {
-        let kind = self.r#type.get_ref();
-        check_type(kind).map_err(|wrong| ("type", self.r#type.span(), wrong))?;
+        let name = self.r#type.get_ref();
+        let kind = listener_type(name);
+        let kind = kind.map_err(|wrong| ("type".into(), self.r#type.span(), wrong))?;
+        if !kind.has_log_ins() {
+            let delay = (self.failure_delay.as_ref()).map(|raw| ("failure_delay", raw.span()));
+            let mechanisms = (self.mechanisms.as_ref()).map(|raw| ("mechanisms", raw.span()));
+            if let Some((key, span)) = delay.or(mechanisms) {
+                return Err((key.into(), span, Wrong::NoLogIns(kind.as_str())));
+            }
+        }
+        let (delay, offered) = if kind.has_log_ins() {
+            (DEFAULT_FAILURE_DELAY, Mechanism::ALL.to_vec())
+        } else {
+            (Duration::ZERO, Vec::new())
+        };
         let path = socket_path(self.path.get_ref());
         Ok(Listener {
-            name: optional("name", self.name, kind.clone(), |name| listener_name(name))?,
-            kind: ListenerType::Auth,
-            path: path.map_err(|wrong| ("path", self.path.span(), wrong))?,
+            name: optional("name", self.name, name.clone(), |name| listener_name(name))?,
+            kind,
+            path: path.map_err(|wrong| ("path".into(), self.path.span(), wrong))?,
             owner: optional("owner", self.owner, None, |owner| user(owner).map(Some))?,
             group: optional("group", self.group, None, |name| group(name).map(Some))?,
             mode: optional("mode", self.mode, DEFAULT_MODE, |octal| mode(octal))?,
-            failure_delay: optional(
-                "failure_delay",
-                self.failure_delay,
-                DEFAULT_FAILURE_DELAY,
-                |span| delay(span),
-            )?,
-            mechanisms: optional(
-                "mechanisms",
-                self.mechanisms,
-                Mechanism::ALL.to_vec(),
-                |names| mechanisms(names),
-            )?,
+            failure_delay: optional("failure_delay", self.failure_delay, delay, |span| {
+                failure_delay(span)
+            })?,
+            mechanisms: optional("mechanisms", self.mechanisms, offered, |names| {
+                mechanisms(names)
+            })?,
         })
     }
 }
@@ -248,14 +268,10 @@ fn domain(text: &str) -> Result<Option<Domain>, Wrong> {
     }
 }
 
-fn check_type(kind: &str) -> Result<(), Wrong> {
-    match kind {
-        "auth" => Ok(()),
-        "login" => Err(Wrong::LaterType("login")),
-        "master" => Err(Wrong::LaterType("master")),
-        "userdb" => Err(Wrong::LaterType("userdb")),
-        _ => Err(Wrong::UnknownType),
-    }
+fn listener_type(name: &str) -> Result<ListenerType, Wrong> {
+    (ListenerType::ALL.into_iter())
+        .find(|kind| kind.as_str() == name)
+        .ok_or(Wrong::UnknownType)
 }
 
 fn listener_name(name: &str) -> Result<String, Wrong> {
@@ -273,7 +289,7 @@ fn socket_path(text: &str) -> Result<PathBuf, Wrong> {
     absolute(text)
 }
 
-fn check_characters(text: &str) -> Result<(), Wrong> {
+pub(super) fn check_characters(text: &str) -> Result<(), Wrong> {
     if text.chars().any(char::is_control) {
         Err(Wrong::ControlCharacter)
     } else {
@@ -281,7 +297,7 @@ fn check_characters(text: &str) -> Result<(), Wrong> {
     }
 }
 
-fn absolute(text: &str) -> Result<PathBuf, Wrong> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf, Wrong> {
     check_characters(text)?;
     let path = PathBuf::from(text);
     if path.is_absolute() {
@@ -291,13 +307,13 @@ fn absolute(text: &str) -> Result<PathBuf, Wrong> {
     }
 }
 
-fn user(user: &NameOrNumber) -> Result<u32, Wrong> {
+pub(super) fn user(user: &NameOrNumber) -> Result<u32, Wrong> {
     id(user, Wrong::NoSuchUser, |name| {
         Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
     })
 }
 
-fn group(group: &NameOrNumber) -> Result<u32, Wrong> {
+pub(super) fn group(group: &NameOrNumber) -> Result<u32, Wrong> {
     id(group, Wrong::NoSuchGroup, |name| {
         Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
     })
@@ -328,7 +344,7 @@ fn mode(octal: &str) -> Result<u32, Wrong> {
         .ok_or(Wrong::Mode)
 }
 
-fn delay(text: &str) -> Result<Duration, Wrong> {
+fn failure_delay(text: &str) -> Result<Duration, Wrong> {
     let (number, unit) = text.split_at(
         text.find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len()),

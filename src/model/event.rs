@@ -32,6 +32,8 @@ pub enum Action {
     MailboxEnabled,
     MailboxDisabled,
     MailboxRemoved,
+    /// A mailbox's own userdb fields.
+    FieldsSet,
     PersonAdded,
     PersonRemoved,
     AccessGiven,
@@ -56,6 +58,7 @@ impl Action {
             Self::MailboxEnabled => "mailbox-enabled",
             Self::MailboxDisabled => "mailbox-disabled",
             Self::MailboxRemoved => "mailbox-removed",
+            Self::FieldsSet => "fields-set",
             Self::PersonAdded => "person-added",
             Self::PersonRemoved => "person-removed",
             Self::AccessGiven => "access-given",

@@ -22,4 +22,4 @@ pub(crate) use name::is_invisible;
 pub use name::{Domain, Mailbox, NameError, Person, Separator, SeparatorError};
 pub use service::{Mechanism, Service, Services, ServicesError};
 pub use time::Timestamp;
-pub use userdb::{Entry, FieldError, FieldName, Fields, Template, Userdb};
+pub use userdb::{Entry, Field, FieldError, FieldName, Fields, Template, Userdb};

@@ -1,4 +1,4 @@
-//! One connection: a task between socket, session and verifier, without decisions of its own.
+//! One auth-client connection: a task between socket, session and verifier, without decisions of its own.
 //!
 //! It reads lines while the [`Session`] wants them and the peer takes its answers; hands attempts to
 //! the verifier, whose threads put verdicts into the [`Mailroom`] and ring; and holds a refusal back
@@ -10,35 +10,29 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::select;
 use tokio::sync::Notify;
 use tracing::warn;
-use zeroize::Zeroize;
 
-use super::output::Output;
-use super::{Drain, Shared, now, os};
+use super::channel::{Channel, MAX_LAST};
+use super::{Drain, Shared, Wake, now, until};
 use crate::attempt::{Attempt, Outcome, Verdict};
 use crate::model::Mechanism;
 use crate::random;
 use crate::secret::Secret;
 use crate::session::auth_client::{Action, Session, Settings, Ticket};
+use crate::session::finished::Finished;
 use crate::telemetry::Asked;
 use crate::verify::pool::LANE;
 use crate::wire::auth_client::Greeting;
-use crate::wire::line::{LineBuffer, MAX_LINE, TooLong};
+use crate::wire::auth_master::Cookie;
+use crate::wire::line::TooLong;
 
 /// Most attempts of one connection that are being verified or wait for their refusal to leave; at it,
 /// and at [`LANE`] being verified, no further line is taken. Twice what the session holds open: those
 /// that the peer has cancelled count here until they are done.
 const MAX_PENDING: usize = 2 * crate::session::auth_client::MAX_OPEN;
-
-/// Bytes taken with one read.
-const CHUNK: usize = 4 * 1024;
-
-/// Most bytes taken once the daemon stops: four of the longest lines.
-const MAX_LAST: usize = 4 * MAX_LINE;
 
 /// How often requests are looked through for those that are over.
 const EXPIRY: Duration = Duration::from_secs(5);
@@ -62,32 +56,14 @@ pub(super) async fn run(stream: UnixStream, context: Arc<Context>, mut drain: Dr
         Err(error) => return warn!(error = %error, "no cookie for a greeting"),
     };
     while let Ok(Some(wake)) = connection.turn(now()) {
-        let interest = connection.interest();
+        let interest = connection.channel.interest(connection.takes_lines());
         select! {
             () = mailroom.bell.notified() => {}
-            ready = connection.stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => {
-                if ready.is_ok_and(|ready| ready.is_readable()) {
-                    connection.read(UnixStream::try_read);
-                }
-            }
+            () = connection.channel.ready(interest) => {}
             () = until(wake) => {}
-            () = drain.begun(), if !connection.draining => connection.drain(),
+            () = drain.begun(), if !connection.channel.draining => connection.drain(),
         }
     }
-}
-
-async fn until(wake: Wake) {
-    match wake {
-        Wake::At(time) => tokio::time::sleep_until(time.into()).await,
-        Wake::Never => std::future::pending().await,
-    }
-}
-
-/// When the connection has to go on by itself.
-#[derive(Debug, Clone, Copy)]
-enum Wake {
-    At(Instant),
-    Never,
 }
 
 /// Where the verifier's threads leave their verdicts for a connection.
@@ -112,13 +88,13 @@ struct Decided {
 }
 
 struct Connection {
-    stream: UnixStream,
+    channel: Channel,
     /// Its own, as the greeting says it (CUID), and its lane in the verifier.
     number: u32,
     context: Arc<Context>,
+    /// As the greeting says it.
+    cookie: Cookie,
     session: Session,
-    lines: LineBuffer,
-    output: Output,
     actions: Vec<Action>,
     mailroom: Arc<Mailroom>,
     /// Asked of the verifier, verdict not collected yet.
@@ -127,12 +103,13 @@ struct Connection {
     refusals: BTreeMap<(Instant, u64), Ticket>,
     /// When the session next forgets what is over.
     expiry: Instant,
-    /// The peer sends nothing more: it gets what it asked for, then we close.
-    ended: bool,
-    /// The daemon stops: the same, and what was not read stays unread.
-    draining: bool,
-    /// Nothing counts any more but what is written already.
-    closing: bool,
+}
+
+/// Nobody will ask for what was let in and not taken over: the login process has gone.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.context.shared.finished().forget_all(self.number);
+    }
 }
 
 impl Connection {
@@ -143,30 +120,25 @@ impl Connection {
     ) -> Result<Self, random::Error> {
         let hex = |byte: u8| format!("{byte:02x}");
         let cookie: String = random::bytes::<16>()?.into_iter().map(hex).collect();
+        let cookie = Cookie(Secret::new(cookie.into_bytes()));
         let number = context.shared.next_connection();
         let greeting = Greeting {
             mechanisms: &context.mechanisms,
             spid: std::process::id(),
             cuid: number,
-            cookie: &Secret::new(cookie.into_bytes()),
+            cookie: &cookie.0,
         };
-        let mut output = Output::default();
-        output.buffer().extend_from_slice(&greeting.encode());
         Ok(Self {
             session: Session::new(Arc::clone(&context.settings)),
-            stream,
+            channel: Channel::new(stream, &greeting.encode()),
             number,
+            cookie,
             context,
-            lines: LineBuffer::default(),
-            output,
             actions: Vec::new(),
             mailroom,
             asked: 0,
             refusals: BTreeMap::new(),
             expiry: now() + EXPIRY,
-            ended: false,
-            draining: false,
-            closing: false,
         })
     }
 
@@ -180,9 +152,9 @@ impl Connection {
         self.release_refusals(now);
         self.expire(now);
         self.take_lines(now);
-        self.output.send(&self.stream, now)?;
-        let answered = self.closing || self.ended && !self.session.is_verifying();
-        if answered && self.output.is_empty() {
+        self.channel.send(now)?;
+        let answered = self.channel.closing || self.channel.ended && !self.session.is_verifying();
+        if answered && self.channel.is_sent() {
             return Ok(None);
         }
         let refusal = self.refusals.keys().next().map(|(due, _)| *due);
@@ -190,63 +162,36 @@ impl Connection {
         let expiry = (!self.takes_lines()).then_some(self.expiry);
         let wake = refusal
             .into_iter()
-            .chain(self.output.deadline())
+            .chain(self.channel.deadline())
             .chain(expiry)
             .min();
         Ok(Some(wake.map_or(Wake::Never, Wake::At)))
     }
 
-    /// What of the socket we wait for.
-    fn interest(&self) -> Option<Interest> {
-        let reads = (!self.ended && self.takes_lines()).then_some(Interest::READABLE);
-        let writes = (!self.output.is_empty()).then_some(Interest::WRITABLE);
-        reads.into_iter().chain(writes).reduce(Interest::add)
-    }
-
     fn takes_lines(&self) -> bool {
-        !self.closing
-            && !self.draining
-            && !self.output.is_full()
+        self.channel.takes_lines()
             && self.asked < LANE
             && self.asked + self.refusals.len() < MAX_PENDING
             && self.session.wants_input()
     }
 
-    /// Takes one chunk, and returns how long it was; called only when every complete line before it was
-    /// taken.
-    fn read(&mut self, read: impl Fn(&UnixStream, &mut [u8]) -> io::Result<usize>) -> usize {
-        let mut chunk = [0; CHUNK];
-        match read(&self.stream, &mut chunk) {
-            Ok(0) => self.ended = true,
-            Ok(length) => {
-                let bytes = chunk.get_mut(..length).unwrap_or_default();
-                self.lines.push(bytes);
-                bytes.zeroize(); // There may be a password in it.
-                return length;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.ended = true,
-        }
-        0
-    }
-
     /// Takes what the peer has sent already, and nothing after it.
     fn drain(&mut self) {
         let mut left = MAX_LAST;
-        while left > 0 && !self.ended && self.takes_lines() {
-            match self.read(|stream, chunk| os::read_now(stream, chunk)) {
+        while left > 0 && !self.channel.ended && self.takes_lines() {
+            match self.channel.read_now() {
                 0 => break,
                 length => left = left.saturating_sub(length),
             }
             self.take_lines(now());
         }
-        self.ended = true;
-        self.draining = true;
+        self.channel.ended = true;
+        self.channel.draining = true;
     }
 
     fn take_lines(&mut self, now: Instant) {
         while self.takes_lines() {
-            match self.lines.next_line() {
+            match self.channel.next_line() {
                 Ok(Some(line)) => self.session.on_line(&line, now, &mut self.actions),
                 Ok(None) => return,
                 Err(TooLong) => self.actions.push(Action::Close("a line is too long")),
@@ -300,19 +245,38 @@ impl Connection {
     /// Does what the session asked for.
     fn perform(&mut self, now: Instant) {
         for action in std::mem::take(&mut self.actions) {
-            if self.closing {
+            if self.channel.closing {
                 return;
             }
             match action {
-                Action::Send(reply) => reply.encode(self.output.buffer()),
+                Action::Send(reply) => reply.encode(self.channel.buffer()),
                 Action::Verify(ticket, attempt) => self.ask(ticket, *attempt, now),
                 Action::Refuse { reply, refusal } => {
                     if let Some(reply) = reply {
-                        reply.encode(self.output.buffer());
+                        reply.encode(self.channel.buffer());
                     }
                     Asked::log_refusal(&self.context.name, refusal);
                 }
-                Action::Finish { .. } | Action::Forget(_) => {}
+                Action::Finish {
+                    id,
+                    client_pid,
+                    begun,
+                    admitted,
+                } => {
+                    let finished = Finished {
+                        client_pid,
+                        auth_id: id.get(),
+                        connection: self.number,
+                        begun,
+                        admitted: *admitted,
+                    };
+                    let mut table = self.context.shared.finished();
+                    table.keep(&self.cookie, finished, now);
+                }
+                Action::Forget(id) => {
+                    let mut table = self.context.shared.finished();
+                    table.forget(self.number, id.get());
+                }
                 Action::Close(why) => self.close(why, now),
             }
         }
@@ -344,7 +308,7 @@ impl Connection {
     }
 
     fn close(&mut self, why: &'static str, now: Instant) {
-        self.closing = true;
+        self.channel.closing = true;
         if let Some(more) = self.context.shared.closed.pass(now) {
             warn!(listener = %self.context.name, reason = why, more, "connection closed by us");
         }

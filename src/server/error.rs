@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum Error {
     #[error("there is nothing to serve")]
     NoListener,
+    #[error("mail processes would have no userdb")]
+    NoUserdb,
     #[error("systemd hands over a socket named {name:?}, and no listener has that name")]
     UnknownDescriptor { name: String },
     #[error("the socket that systemd hands over as {name:?} cannot be used")]
@@ -40,9 +42,10 @@ pub enum Kind {
 impl Error {
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NoListener | Self::UnknownDescriptor { .. } | Self::Descriptor { .. } => {
-                Kind::Configuration
-            }
+            Self::NoListener
+            | Self::NoUserdb
+            | Self::UnknownDescriptor { .. }
+            | Self::Descriptor { .. } => Kind::Configuration,
             Self::SocketInUse { .. }
             | Self::NotASocket { .. }
             | Self::Lock { .. }
@@ -56,6 +59,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NoListener => "add a [[listen]] section to the configuration",
+            Self::NoUserdb => "add a [userdb] section to the configuration",
             Self::UnknownDescriptor { .. } => {
                 "make FileDescriptorName= of the socket unit equal to the name of a [[listen]] section"
             }

@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +17,10 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::select;
 use tracing::warn;
 
-use super::connection::{self, Context};
+use super::connection;
+use super::master;
 use super::os::{self, Lock, Node};
-use super::{Drain, Error, now};
+use super::{Drain, Error, Shared, now};
 use crate::config::Listener;
 
 /// Most connections to all listeners together. The unit allows the process 16,384 descriptors
@@ -46,6 +47,43 @@ pub(super) struct Socket {
     listener: UnixListener,
     /// `None` where it was handed over: then path, mode and life are its maker's business.
     _claim: Option<Claim>,
+}
+
+/// Whose a socket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) user: u32,
+    pub(super) group: u32,
+}
+
+/// What is spoken on the connections of a socket.
+#[derive(Debug, Clone)]
+pub(super) enum Service {
+    Client(Arc<connection::Context>),
+    Master(Arc<master::Context>),
+}
+
+impl Service {
+    async fn serve(self, stream: UnixStream, drain: Drain) {
+        match self {
+            Self::Client(context) => connection::run(stream, context, drain).await,
+            Self::Master(context) => master::run(stream, context, drain).await,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Client(context) => &context.name,
+            Self::Master(context) => &context.name,
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        match self {
+            Self::Client(context) => &context.shared,
+            Self::Master(context) => &context.shared,
+        }
+    }
 }
 
 /// Our right to a path. Dropping it removes the socket if it is ours still, and then the lock.
@@ -112,11 +150,23 @@ impl Socket {
         })
     }
 
+    /// Whose a socket of mode 0666 is: stock Dovecot tells strangers less on such a one.
+    pub(super) fn open_to_all(&self) -> Option<Owner> {
+        let address = self.listener.local_addr().ok()?;
+        let found = fs::metadata(address.as_pathname()?).ok()?;
+        let owner = Owner {
+            user: found.uid(),
+            group: found.gid(),
+        };
+        (found.mode() & 0o777 == 0o666).then_some(owner)
+    }
+
     /// Accepts connections until the daemon drains.
-    pub(super) async fn accept(self, context: Arc<Context>, mut drain: Drain) {
+    pub(super) async fn accept(self, service: Service, mut drain: Drain) {
+        let shared = Arc::clone(service.shared());
         loop {
             let next = async {
-                let place = Arc::clone(&context.shared.room).acquire_owned().await;
+                let place = Arc::clone(&shared.room).acquire_owned().await;
                 (self.listener.accept().await, place)
             };
             let (accepted, place) = select! {
@@ -125,16 +175,16 @@ impl Socket {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let connection = connection::run(stream, Arc::clone(&context), drain.clone());
+                    let (service, drain) = (service.clone(), drain.clone());
                     tokio::spawn(async move {
-                        connection.await;
+                        service.serve(stream, drain).await;
                         drop(place);
                     });
                 }
                 Err(error) => {
-                    if let Some(more) = context.shared.accept_failures.pass(now()) {
+                    if let Some(more) = shared.accept_failures.pass(now()) {
                         warn!(
-                            listener = %context.name, error = %error, more,
+                            listener = %service.name(), error = %error, more,
                             "cannot accept connections",
                         );
                     }

@@ -6,11 +6,13 @@
 //! ([`listener`]), one serves each connection ([`connection`]); they share handles and nothing else.
 //! [`serve`] is the whole of `dovelatch serve`; [`Running`] is the same for the demo and tests.
 
+mod channel;
 mod connection;
 mod database;
 mod error;
 mod handover;
 mod listener;
+mod master;
 mod os;
 mod output;
 mod rated;
@@ -19,7 +21,7 @@ mod signals;
 use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
@@ -29,14 +31,14 @@ use tracing::{info, warn};
 
 pub use error::{Error, Kind};
 
-use crate::config::{Config, Environment};
-use crate::session::auth_client::{Kind as Side, Settings};
+use crate::config::{Config, Environment, Listener, ListenerType};
+use crate::session::finished::Table;
+use crate::session::{auth_client, auth_master};
 use crate::store::{Identity, Keep};
 use crate::verify::{self, Verifier};
-use connection::Context;
 use database::Database;
 use handover::Handed;
-use listener::Socket;
+use listener::{Service, Socket};
 use rated::Rated;
 use signals::{Event, Signals};
 
@@ -134,12 +136,18 @@ struct Shared {
     /// A place for each connection, whichever its listener.
     room: Arc<Semaphore>,
     connections: AtomicU32,
+    /// Log-ins that were let in on a login socket, until a mail process takes them over.
+    finished: Mutex<Table>,
     /// Connections that we closed over what the peer sent, for the log.
     closed: Rated,
     accept_failures: Rated,
 }
 
 impl Shared {
+    fn finished(&self) -> MutexGuard<'_, Table> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The number of the next connection; never 0.
     fn next_connection(&self) -> u32 {
         self.connections.fetch_add(1, Ordering::Relaxed).max(1)
@@ -178,6 +186,7 @@ impl Server {
             verifier: OnceLock::new(),
             room: Arc::new(Semaphore::new(listener::MAX_CONNECTIONS)),
             connections: AtomicU32::new(1),
+            finished: Mutex::default(),
             closed: Rated::default(),
             accept_failures: Rated::default(),
         });
@@ -212,24 +221,12 @@ impl Server {
         let (alive, ended) = mpsc::channel(1);
         let count = sockets.len();
         for (listener, socket) in sockets {
-            let settings = Settings {
-                kind: Side::Client,
-                mechanisms: listener.mechanisms.clone(),
-                default_domain: config.default_domain.clone(),
-                separator: config.separator,
-            };
-            let context = Context {
-                name: listener.name.as_str().into(),
-                mechanisms: listener.mechanisms.clone(),
-                failure_delay: listener.failure_delay,
-                settings: Arc::new(settings),
-                shared: Arc::clone(&shared),
-            };
+            let service = service(config, listener, &socket, &shared)?;
             let drain = Drain {
                 begun: begun.clone(),
                 _alive: alive.clone(),
             };
-            tokio::spawn(socket.accept(Arc::new(context), drain));
+            tokio::spawn(socket.accept(service, drain));
         }
         info!(sockets = count, database = ?config.database, "serving");
         Ok(Self {
@@ -267,10 +264,7 @@ impl Server {
 }
 
 /// The sockets of each listener: those handed over under its name, else one that we bind.
-async fn sockets(
-    config: &Config,
-    mut handed: Handed,
-) -> Result<Vec<(&crate::config::Listener, Socket)>, Error> {
+async fn sockets(config: &Config, mut handed: Handed) -> Result<Vec<(&Listener, Socket)>, Error> {
     let unknown = |(name, _): &&(String, _)| {
         !config
             .listeners
@@ -302,6 +296,69 @@ async fn sockets(
         }
     }
     Ok(sockets)
+}
+
+/// What is spoken on a socket.
+fn service(
+    config: &Config,
+    listener: &Listener,
+    socket: &Socket,
+    shared: &Arc<Shared>,
+) -> Result<Service, Error> {
+    let (name, shared) = (Arc::from(listener.name.as_str()), Arc::clone(shared));
+    let client = |kind, name, shared| {
+        let settings = auth_client::Settings {
+            kind,
+            mechanisms: listener.mechanisms.clone(),
+            default_domain: config.default_domain.clone(),
+            separator: config.separator,
+        };
+        Service::Client(Arc::new(connection::Context {
+            name,
+            mechanisms: listener.mechanisms.clone(),
+            failure_delay: listener.failure_delay,
+            settings: Arc::new(settings),
+            shared,
+        }))
+    };
+    let master = |kind, name, shared| {
+        // The configuration is refused without it.
+        let userdb = config.userdb.clone().ok_or(Error::NoUserdb)?;
+        let settings = auth_master::Settings {
+            kind,
+            userdb,
+            default_domain: config.default_domain.clone(),
+        };
+        Ok(Service::Master(Arc::new(master::Context {
+            name,
+            open_to_all: match kind {
+                auth_master::Kind::Userdb => socket.open_to_all(),
+                auth_master::Kind::Master => None,
+            },
+            settings: Arc::new(settings),
+            shared,
+        })))
+    };
+    match listener.kind {
+        ListenerType::Auth => Ok(client(auth_client::Kind::Client, name, shared)),
+        ListenerType::Login => Ok(client(auth_client::Kind::Login, name, shared)),
+        ListenerType::Master => master(auth_master::Kind::Master, name, shared),
+        ListenerType::Userdb => master(auth_master::Kind::Userdb, name, shared),
+    }
+}
+
+/// When a connection has to go on by itself.
+#[derive(Debug, Clone, Copy)]
+enum Wake {
+    At(Instant),
+    Never,
+}
+
+async fn until(wake: Wake) {
+    match wake {
+        Wake::At(time) => tokio::time::sleep_until(time.into()).await,
+        Wake::Never => std::future::pending().await,
+    }
 }
 
 /// A service manager that does not listen is no reason not to serve.

@@ -109,6 +109,17 @@ pub(super) fn read_now(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> 
     Ok(unistd::read(socket, into)?)
 }
 
+/// A process's own idea of its id, where it lives in a PID namespace below ours: Dovecot in a container.
+/// `None` too where /proc is closed to us (`ProtectProc=`).
+pub(super) fn inner_pid(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
+    let inner = ids.split_ascii_whitespace().next_back()?.parse().ok()?;
+    (inner != pid).then_some(inner)
+}
+
 pub(super) fn is_root() -> bool {
     Uid::effective().is_root()
 }

@@ -55,6 +55,9 @@ pub enum Action {
     /// sent: a mail process will ask for it.
     Finish {
         id: RequestId,
+        /// As the login process announced it (CPID): the mail process names it.
+        client_pid: u32,
+        /// When its AUTH came in.
         begun: Instant,
         admitted: Box<Admitted>,
     },
@@ -111,6 +114,8 @@ pub struct Session {
     phase: Phase,
     /// The protocol minor that the client announced.
     minor: u32,
+    /// Its process id, as announced; 0 before that.
+    client_pid: u32,
     requests: HashMap<RequestId, Request>,
     /// How many of them are being verified.
     verifying: usize,
@@ -144,7 +149,11 @@ enum State {
     /// Waits for the client's response.
     Exchanging(Exchange),
     /// Waits for the verdict.
-    Verifying(Claim),
+    Verifying {
+        claim: Claim,
+        /// The attempt without the password, where a mail process will ask for it.
+        kept: Option<Box<Attempt>>,
+    },
 }
 
 impl Session {
@@ -153,6 +162,7 @@ impl Session {
             settings,
             phase: Phase::AwaitsVersion,
             minor: 0,
+            client_pid: 0,
             requests: HashMap::new(),
             verifying: 0,
             serial: 0,
@@ -173,7 +183,10 @@ impl Session {
                 self.phase = Phase::AwaitsPid;
             }
             (Phase::AwaitsVersion, _) => self.close("no VERSION 1 at the beginning", actions),
-            (Phase::AwaitsPid, Command::Cpid(_)) => self.phase = Phase::Open,
+            (Phase::AwaitsPid, Command::Cpid(pid)) => {
+                self.client_pid = pid;
+                self.phase = Phase::Open;
+            }
             (Phase::AwaitsPid, _) => self.close("no CPID after VERSION", actions),
             (Phase::Open, Command::Auth(auth)) => self.on_auth(auth, now, actions),
             (Phase::Open, Command::Continue { id, data, extra }) => {
@@ -198,11 +211,20 @@ impl Session {
         let Some(request) = self.remove(id) else {
             return;
         };
-        let State::Verifying(claim) = request.state else {
+        let State::Verifying { claim, kept } = request.state else {
             return; // It had no verdict coming: the ticket is none of ours.
         };
         match verdict {
             Verdict::Allow(allowed) => {
+                actions.extend(kept.map(|attempt| Action::Finish {
+                    id,
+                    client_pid: self.client_pid,
+                    begun: request.begun,
+                    admitted: Box::new(Admitted {
+                        attempt: *attempt,
+                        allowed: allowed.clone(),
+                    }),
+                }));
                 actions.push(Action::Send(replies::ok(id, allowed, &claim)));
             }
             Verdict::Deny => actions.push(Action::Send(replies::fail(id, &claim))),
@@ -247,6 +269,9 @@ impl Session {
             return self.close("AUTH with the id of a live request", actions);
         }
         self.remove(id); // Its time is over, if there is one.
+        // Stock Dovecot hangs up where a log-in with this id still waits for its mail process, and so
+        // ends everybody's. Here the old one gives way: what that mail process wants is gone.
+        self.forget_finished(id, actions);
         let from = Origin {
             service: Service::from_wire(&auth.service),
             origin: auth.origin,
@@ -325,6 +350,8 @@ impl Session {
 
     fn on_cancel(&mut self, id: RequestId, actions: &mut Vec<Action>) {
         self.remove(id);
+        // Dovecot cancels what got its OK already, too: the mail process could not take it.
+        self.forget_finished(id, actions);
         // Such a client keeps the request until it hears of its end; earlier ones break on the word.
         if self.minor >= 4 {
             actions.push(Action::Send(Reply::Cancelled { id }));
@@ -346,7 +373,9 @@ impl Session {
                 match credentials::attempt(credentials, mechanism, from, self.settings.names()) {
                     (claim, Some(attempt)) => {
                         let serial = request.serial;
-                        request.state = State::Verifying(claim);
+                        let kept = self.goes_on_elsewhere(&request);
+                        let kept = kept.then(|| Box::new(attempt.without_secret()));
+                        request.state = State::Verifying { claim, kept };
                         self.requests.insert(id, request);
                         self.verifying += 1;
                         let ticket = Ticket { id, serial };
@@ -360,6 +389,21 @@ impl Session {
         let reply = Some(replies::fail(id, &claim));
         let refusal = request.refusal(claim);
         actions.push(Action::Refuse { reply, refusal });
+    }
+
+    /// Whether a mail process will ask for what is let in.
+    fn goes_on_elsewhere(&self, request: &Request) -> bool {
+        match self.settings.kind {
+            Kind::Login => !request.nologin,
+            Kind::Client => false,
+        }
+    }
+
+    fn forget_finished(&self, id: RequestId, actions: &mut Vec<Action>) {
+        match self.settings.kind {
+            Kind::Login => actions.push(Action::Forget(id)),
+            Kind::Client => {}
+        }
     }
 
     /// The words by which the client understands that nothing can be said about the password now; `None`
@@ -397,7 +441,7 @@ impl Session {
 
     fn remove(&mut self, id: RequestId) -> Option<Request> {
         let request = self.requests.remove(&id)?;
-        if matches!(request.state, State::Verifying(_)) {
+        if matches!(request.state, State::Verifying { .. }) {
             self.verifying -= 1;
         }
         Some(request)
@@ -413,7 +457,7 @@ impl Session {
             .values()
             .filter(|request| match request.state {
                 State::Exchanging(_) => true,
-                State::Verifying(_) => false,
+                State::Verifying { .. } => false,
             });
         let oldest = waiting.min_by_key(|request| request.serial);
         let oldest = oldest.map(|request| request.id);

@@ -85,7 +85,7 @@ impl Names<'_> {
         self.mailbox(typed).map_or(Typed::Neither, Typed::Mailbox)
     }
 
-    fn mailbox(self, typed: &[u8]) -> Option<Mailbox> {
+    pub(super) fn mailbox(self, typed: &[u8]) -> Option<Mailbox> {
         let mailbox: Mailbox = std::str::from_utf8(typed).ok()?.parse().ok()?;
         mailbox.in_domain(self.domain).ok()
     }

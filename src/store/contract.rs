@@ -5,6 +5,7 @@
 
 mod changes;
 mod delegated;
+mod homes;
 mod persons;
 mod uses;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use changes::*;
 use delegated::*;
+use homes::*;
 use persons::*;
 use uses::*;
 
@@ -92,6 +94,12 @@ macro_rules! for_every_case {
             of_two_crossing_rotations_the_finished_one_lasts_whoever_keeps_old_secrets,
             events_are_told_by_mailbox_and_time_and_from_where_one_left_off,
             a_refused_change_of_persons_leaves_no_event,
+            fields_are_set_and_removed_one_by_one,
+            a_change_of_fields_leaves_their_names_and_no_value,
+            fields_that_are_so_already_leave_no_event,
+            refused_fields_change_nothing,
+            a_disabled_mailbox_has_a_home_and_a_removed_one_has_none,
+            names_come_page_by_page_in_the_order_of_their_bytes,
         }
     };
     ($make:path: $($case:ident,)*) => {

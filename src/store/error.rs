@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 use rusqlite::ErrorCode;
 
-use crate::model::{DeviceId, Label, Mailbox, Person};
+use crate::model::{DeviceId, FieldError, Label, Mailbox, Person};
 use crate::random;
 
 /// Why the store could not answer, or would not change what it was asked to change.
@@ -83,6 +83,11 @@ pub enum Error {
     NoSuchMailbox { mailbox: Mailbox },
     #[error("there is a mailbox {mailbox:?} already", mailbox = mailbox.as_str())]
     MailboxExists { mailbox: Mailbox },
+    #[error("cannot set the fields of mailbox {mailbox:?}", mailbox = mailbox.as_str())]
+    Fields {
+        mailbox: Mailbox,
+        source: FieldError,
+    },
     #[error("there is no person {person:?}", person = person.as_str())]
     NoSuchPerson { person: Person },
     #[error("there is a person {person:?} already", person = person.as_str())]
@@ -152,6 +157,7 @@ impl Error {
             Self::Query(_) => "database_query",
             Self::NoSuchMailbox { .. } => "no_such_mailbox",
             Self::MailboxExists { .. } => "mailbox_exists",
+            Self::Fields { .. } => "invalid_fields",
             Self::NoSuchPerson { .. } => "no_such_person",
             Self::PersonExists { .. } => "person_exists",
             Self::NoAccess { .. } => "no_access",
@@ -207,6 +213,7 @@ impl Error {
             Self::Io { .. } => Some("look for errors of the disk in the system's log"),
             Self::NoSuchMailbox { .. } => Some("`dovelatch mailbox list` shows them"),
             Self::MailboxExists { .. } => Some("`dovelatch mailbox list` shows them"),
+            Self::Fields { .. } => Some("`dovelatch mailbox show NAME` shows those that are set"),
             Self::NoSuchPerson { .. } | Self::PersonExists { .. } => {
                 Some("`dovelatch person list` shows them")
             }

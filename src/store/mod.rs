@@ -1,7 +1,7 @@
 //! What we ask of storage, in domain types. SQL stays below this module.
 //!
-//! Three handles on one database file: [`Reader`] answers the daemon's one question on every log-in and
-//! writes nothing; [`Recorder`] writes down for the daemon what was used; [`Store`] is what the command
+//! Three handles on one database file: [`Reader`] answers the daemon's one question on every log-in, and
+//! those about homes, and writes nothing; [`Recorder`] writes down for the daemon what was used; [`Store`] is what the command
 //! line changes the database with. They share the file alone: what a `Store` has committed, the next
 //! question to any `Reader` sees, in every process.
 

@@ -1,4 +1,4 @@
-//! The daemon's side: one question on every log-in, on a connection that survives trouble.
+//! The daemon's side: one question on every log-in, and those about homes, on a connection that survives trouble.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use super::link::{For, Identity, Link, Open};
 use super::sqlite::decode;
-use super::{Delegated, Error, Found, SecretId};
+use super::{Delegated, Error, Found, Home, SecretId};
 use crate::model::{DeviceId, Mailbox, Person};
 use crate::password::generate::Password;
 use crate::password::tag::{Tag, TagKey};
@@ -162,6 +162,59 @@ impl Reader {
     ) -> Result<Delegated, Error> {
         let secret = |_: &Open| secret.0;
         self.ask_delegated(decode::LOOK_AGAIN_DELEGATED, wanted, person, secret, now)
+    }
+
+    /// A mailbox, enabled or not, with its own fields. `None` if there is none of that name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::look_up`]; fields that cannot be understood too: mail that is put somewhere else is lost
+    /// to its owner.
+    pub fn home(&mut self, mailbox: &Mailbox, now: Instant) -> Result<Option<Home>, Error> {
+        let home = self.link.ask(now, |open| {
+            open.connection
+                .prepare_cached(decode::HOME)?
+                .query_and_then([mailbox.as_str()], decode::home)?
+                .next()
+                .transpose()
+        })?;
+        // A damaged index can lead to a row of another name.
+        if home.as_ref().is_some_and(|home| home.mailbox != *mailbox) {
+            return Err(Error::undecodable("mailbox.name"));
+        }
+        Ok(home)
+    }
+
+    /// The next `most` names of mailboxes behind `after`, or the first ones; enabled or not. They come in
+    /// the order of their bytes. None is the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::look_up`]: a list with a hole in it is no list.
+    pub fn names(
+        &mut self,
+        after: Option<&Mailbox>,
+        most: usize,
+        now: Instant,
+    ) -> Result<Vec<Mailbox>, Error> {
+        // No name is empty.
+        let behind = after.map_or("", Mailbox::as_str);
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let names: Vec<Mailbox> = self.link.ask(now, |open| {
+            open.connection
+                .prepare_cached(decode::NAMES)?
+                .query_and_then(params![behind, most], decode::name)?
+                .collect()
+        })?;
+        // With a damaged index somebody who asks for page after page might never come to the end.
+        let mut before = after;
+        for name in &names {
+            if before.is_some_and(|before| before >= name) {
+                return Err(Error::undecodable("mailbox.name"));
+            }
+            before = Some(name);
+        }
+        Ok(names)
     }
 
     /// Writes the log back into the database, as far as no other program is in the way.

@@ -77,6 +77,8 @@ pub struct MailboxRow {
     pub added: Timestamp,
     /// Active device passwords on it.
     pub active: u32,
+    /// Its own userdb fields.
+    pub fields: Fields,
 }
 
 /// A person, for lists.
@@ -216,6 +218,7 @@ pub struct EventRow {
     /// As it was then.
     pub label: Option<Label>,
     /// The label before, for `renamed`; the limits, for `limits-set`; until when the old password
-    /// is valid, for `rotated`; the address, for `tried-again`.
+    /// is valid, for `rotated`; the address, for `tried-again`; the names of what was set, with a `-`
+    /// of what was removed, for `fields-set`.
     pub detail: Option<String>,
 }

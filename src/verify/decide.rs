@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::attempt::{Allowed, Attempt, Outcome, Reason};
+use crate::attempt::{Admitted, Allowed, Attempt, Outcome, Reason};
 use crate::model::{AccessId, DeviceId, Limits, Mailbox, Networks, Person, Timestamp};
 use crate::password::phc::Match;
 use crate::store::{Candidate, Delegated, Found, SecretId};
@@ -76,7 +76,8 @@ pub fn first(attempt: &Attempt, rows: &Rows, now: Timestamp) -> Result<Admissibl
     }
 }
 
-/// After the hash, which matched: the answer, from the rows as they are now.
+/// When the password is known to match: the answer, from the rows as they are now. After a hash they
+/// are read again; where the match was remembered, they are those that [`first`] was asked about.
 pub fn second(
     attempt: &Attempt,
     admissible: &Admissible,
@@ -91,6 +92,24 @@ pub fn second(
         // nothing is proven. The next attempt starts from the row that is there then.
         Ok(_) => Outcome::internal_error(),
         // Its mailbox was removed while we hashed.
+        Err(_) if again.found().is_none() => Outcome::Deny {
+            reason: Reason::Revoked,
+            device,
+        },
+        Err(reason) => Outcome::Deny { reason, device },
+    }
+}
+
+/// When a mail process takes over: whether what was let in holds still, on the rows as they are now.
+///
+/// It can only refuse: what it says yes to, [`second`] has said yes to before.
+pub fn at_pick_up(admitted: &Admitted, again: &Rows, now: Timestamp) -> Outcome {
+    let device = Some(admitted.allowed.device.clone());
+    match allowed(&admitted.attempt, again, now).map(Permit::granted) {
+        Ok(granted) if granted == admitted.allowed => Outcome::Allow(granted),
+        // The database was replaced meanwhile, and the id now names another secret.
+        Ok(_) => Outcome::internal_error(),
+        // Its mailbox was removed meanwhile.
         Err(_) if again.found().is_none() => Outcome::Deny {
             reason: Reason::Revoked,
             device,
@@ -358,6 +377,15 @@ mod tests {
         })
     }
 
+    /// That log-in, let in and waiting for its mail process.
+    fn admitted() -> (Admitted, Found) {
+        let (attempt, found, _) = good();
+        let rows = Rows::Own(Some(found.clone()));
+        let granted = allowed(&attempt, &rows, at(0)).map(Permit::granted);
+        let (attempt, allowed) = (attempt.without_secret(), granted.unwrap());
+        (Admitted { attempt, allowed }, found)
+    }
+
     /// What both decisions say where the row was `found` all along, or changed to it while hashing.
     fn decided(change: impl FnOnce(&mut Attempt, &mut Found), now: Timestamp) -> [Outcome; 2] {
         let (mut attempt, mut found, proof) = good();
@@ -381,6 +409,13 @@ mod tests {
         now: Timestamp,
     ) -> [Outcome; 2] {
         let after = second(attempt, admissible, proof, rows, now);
+        if let Outcome::Deny { .. } = after {
+            // Whatever refuses after the hash also refuses whoever was let in before.
+            let allowed = admitted().0.allowed;
+            let attempt = attempt.without_secret();
+            let picked_up = at_pick_up(&Admitted { attempt, allowed }, rows, now);
+            assert_eq!(picked_up, after);
+        }
         let before = match first(attempt, rows, now) {
             Ok(admissible) => second(attempt, &admissible, proof, rows, now),
             Err(Refused::For(reason)) => Outcome::refused(reason),
@@ -427,6 +462,29 @@ mod tests {
                 person: None,
             })
         );
+    }
+
+    #[test]
+    fn what_was_let_in_is_taken_over_while_nothing_has_changed() {
+        let (admitted, found) = admitted();
+        let same = Rows::Own(Some(found.clone()));
+        let outcome = Outcome::Allow(admitted.allowed.clone());
+        assert_eq!(at_pick_up(&admitted, &same, at(0)), outcome);
+        let mut removed = found.clone();
+        removed.candidate = None;
+        for gone in [None, Some(removed)] {
+            let outcome = at_pick_up(&admitted, &Rows::Own(gone), at(0));
+            assert!(matches!(outcome, Outcome::Deny { .. }), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn another_secret_under_the_same_row_id_is_not_taken_over() {
+        let (admitted, mut found) = admitted();
+        let candidate = found.candidate.as_mut().unwrap();
+        candidate.device = "dp-zzzzzzzzzz".parse().unwrap();
+        let outcome = at_pick_up(&admitted, &Rows::Own(Some(found)), at(0));
+        assert_eq!(outcome, Outcome::internal_error());
     }
 
     #[test]

@@ -7,8 +7,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use super::decide::{Admissible, Tombstone};
+use super::inquiry::Inquiry;
 use crate::attempt::{Attempt, Outcome, Reason, Verdict};
 use crate::password::generate::Password;
+
+/// What waits for a look-up thread.
+#[derive(Debug)]
+pub(super) enum Work {
+    LogIn(Job),
+    Inquiry(Inquiry),
+}
+
+impl Work {
+    /// There is too much to do.
+    pub(super) fn put_off(self) {
+        match self {
+            Self::LogIn(job) => job.reply.send(Outcome::overload()),
+            Self::Inquiry(inquiry) => inquiry.asker.try_later(),
+        }
+    }
+}
 
 /// An attempt on its way.
 #[derive(Debug)]

@@ -4,8 +4,8 @@
 //!    row, by the same query whether they exist or not.
 //! 2. **First decision** ([`decide::first`]): what could not be let in anyway ends here, without a
 //!    hash. So a refusal costs the same for an unknown mailbox, an unknown password and a revoked one.
-//! 3. **Memo** ([`Checker::look_up`] too): where this password was found to match this PHC string before, that is
-//!    proof enough. Step 5 follows at once, on the row that was just read.
+//! 3. **Memo** ([`Checker::look_up`] too): where this password was found to match this PHC string
+//!    before, that is proof enough. Step 5 follows at once, on the row that was just read.
 //! 4. **Hash** ([`Checker::hash_and_remember`]), at most one, when its turn in the [`queue`] has come.
 //!    Whoever waits for an equal pair of password and PHC string waits with the first of them
 //!    ([`flight`]).
@@ -21,6 +21,7 @@
 pub mod decide;
 mod explain;
 pub mod flight;
+mod inquiry;
 mod job;
 pub mod pool;
 pub mod queue;
@@ -39,6 +40,9 @@ use crate::model::{DeviceId, Timestamp};
 use crate::password::generate::Password;
 use crate::password::phc::memo::Memo;
 use crate::password::phc::{self, Arena, Match};
+use crate::query::{Answer, Begin, PAGE, Query};
+use crate::random;
+use crate::secret::Secret;
 use crate::store::{Identity, Keep, Reader, SecretId};
 use decide::{Admissible, Refused, Rows, Tombstone};
 
@@ -154,6 +158,46 @@ impl Checker {
                 Rows::Delegated(reader.look_again_delegated(mailbox, person, secret, now)?)
             }
         })
+    }
+
+    /// What the auth-master side wants to know. For a log-in that is taken over also what became of it,
+    /// for the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Store`], and without random bytes.
+    fn inquire(&mut self, query: &Query, now: Now) -> Result<(Answer, Option<Outcome>), Trouble> {
+        let admitted = match query {
+            Query::PickUp(admitted) => admitted,
+            Query::Home(mailbox) => {
+                let home = self.reader.home(mailbox, now.monotonic)?;
+                let answer =
+                    home.map_or(Answer::No, |home| Answer::Home(home.mailbox, home.fields));
+                return Ok((answer, None));
+            }
+            Query::Names { after } => {
+                let names = self.reader.names(after.as_ref(), PAGE, now.monotonic)?;
+                return Ok((Answer::Names(names), None));
+            }
+        };
+        let (attempt, secret) = (&admitted.attempt, admitted.allowed.secret);
+        let again = self.rows_again(attempt, secret, now)?;
+        let outcome = decide::at_pick_up(admitted, &again, now.wall);
+        let answer = match &outcome {
+            Outcome::Allow(allowed) => match self.reader.home(&allowed.mailbox, now.monotonic)? {
+                Some(home) => Answer::Begins(Box::new(Begin {
+                    allowed: allowed.clone(),
+                    mechanism: attempt.mechanism,
+                    fields: home.fields,
+                    token: Secret::new(random::bytes::<20>()?.to_vec()),
+                })),
+                // Removed between the two questions.
+                None => Answer::No,
+            },
+            Outcome::Deny { .. } => Answer::No,
+            Outcome::TryLater { .. } => Answer::TryLater,
+        };
+        Ok((answer, Some(outcome)))
     }
 
     /// Step 4: whether the password matches. A match is remembered.

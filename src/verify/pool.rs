@@ -8,25 +8,28 @@
 //! waits while all other threads hang on a dead disk is answered by the sweeper, which therefore touches
 //! no file.
 
+mod work;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::flight::{Flight, Flights};
-use super::job::{Hashing, Job, Reply, Suspect};
+use super::flight::Flights;
+use super::inquiry::{Asker, Inquiry};
+use super::job::{Hashing, Job, Reply, Suspect, Work};
 use super::queue::{Bounds, Next, Queue};
 use super::station::{Station, lock};
-use super::trouble::{Alarm, PassedOver, Trouble};
-use super::{Checker, Looked, Now, Settings};
-use crate::attempt::{Attempt, Outcome, Reason, Verdict};
+use super::trouble::{Alarm, PassedOver};
+use super::{Checker, Now, Settings};
+use crate::attempt::{Attempt, Outcome, Verdict};
 use crate::clock;
 use crate::model::Mailbox;
-use crate::password::phc::Match;
 use crate::password::phc::memo::{self, Memo, Pair};
+use crate::query::{Answer, Query};
 use crate::store::Identity;
-use crate::uses::{self, Book, Ended};
+use crate::uses::{self, Book};
 
 /// Threads that look up. A look-up takes some 5 µs, so one would do; the second goes on while the
 /// first waits for the disk.
@@ -143,8 +146,28 @@ impl Verifier {
             arrived,
             reply: Reply::new(answer, tell),
         };
-        if let Err(job) = self.0.shared.look_ups.put(lane, job, arrived) {
-            job.reply.send(Outcome::overload());
+        if let Err(work) = (self.0.shared.look_ups).put(lane, Work::LogIn(job), arrived) {
+            work.put_off();
+        }
+    }
+
+    /// Answers one question of the auth-master side, on the look-up threads, in turn with log-ins. Calls
+    /// `answer` exactly once; and `tell` once at most, where a log-in that is to be taken over does not hold
+    /// any more. Neither may block. `lane` and `arrived` as for [`Self::submit`].
+    pub fn inquire(
+        &self,
+        lane: u32,
+        query: Query,
+        arrived: Instant,
+        answer: impl FnOnce(Answer) + Send + 'static,
+        tell: impl FnOnce(&Outcome) + Send + 'static,
+    ) {
+        let inquiry = Inquiry {
+            query,
+            asker: Asker::new(answer, tell),
+        };
+        if let Err(work) = (self.0.shared.look_ups).put(lane, Work::Inquiry(inquiry), arrived) {
+            work.put_off();
         }
     }
 
@@ -238,7 +261,7 @@ fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
 struct Shared {
     settings: Settings,
     identity: Identity,
-    look_ups: Station<Queue<u32, Job>>,
+    look_ups: Station<Queue<u32, Work>>,
     hashes: Station<Flights<Mailbox, Pair, Hashing>>,
     ended_secrets: Station<Queue<Mailbox, Suspect>>,
     book: Book,
@@ -281,8 +304,9 @@ impl Shared {
         let mut checker = self.checker();
         while let Some(next) = self.look_ups.next(monotonic) {
             self.guarded(&mut checker, |checker| match next {
-                Next::Due(job) => self.look_up(checker, job),
-                Next::TooOld(job) => job.reply.send(Outcome::overload()),
+                Next::Due(Work::LogIn(job)) => self.look_up(checker, job),
+                Next::Due(Work::Inquiry(inquiry)) => self.inquire(checker, inquiry),
+                Next::TooOld(work) => work.put_off(),
             });
         }
     }
@@ -351,8 +375,8 @@ impl Shared {
     }
 
     fn answer_the_forgotten(&self) {
-        for job in self.look_ups.take_too_old(monotonic()) {
-            job.reply.send(Outcome::overload());
+        for work in self.look_ups.take_too_old(monotonic()) {
+            work.put_off();
         }
         for hashing in self.hashes.take_too_old(monotonic()) {
             hashing.job.reply.send(Outcome::overload());
@@ -360,157 +384,6 @@ impl Shared {
         for suspect in self.ended_secrets.take_too_old(monotonic()) {
             self.pass_over(suspect);
         }
-    }
-
-    /// For want of room or time; the peer has its answer.
-    fn pass_over(&self, suspect: Suspect) {
-        self.passed_over.add();
-        suspect.told_unknown();
-    }
-
-    fn look_up(&self, checker: &mut Checker, job: Job) {
-        match self.told(checker.look_up(Some(&self.memo), &job.attempt, now())) {
-            Err(outcome) | Ok(Looked::Decided(outcome)) => self.answer(job, outcome),
-            Ok(Looked::Ended(password, tombstone)) => {
-                let Job {
-                    attempt, mut reply, ..
-                } = job;
-                reply.refuse();
-                let mailbox = tombstone.mailbox().clone();
-                let suspect = Suspect {
-                    attempt,
-                    reply,
-                    password,
-                    tombstone,
-                };
-                let full = self.ended_secrets.put(mailbox, suspect, monotonic());
-                if let Err(suspect) = full {
-                    self.pass_over(suspect);
-                }
-            }
-            Ok(Looked::Admissible(password, admissible)) => {
-                let pair = self.memo.pair(&password, admissible.phc());
-                let (mailbox, arrived) = (admissible.mailbox().clone(), job.arrived);
-                let hashing = Hashing {
-                    job,
-                    password,
-                    admissible,
-                };
-                if let Err(hashing) = self.hashes.put((mailbox, pair), hashing, arrived) {
-                    hashing.job.reply.send(Outcome::overload());
-                }
-            }
-        }
-    }
-
-    /// One hash, and a decision for each who waited for it: some 5 µs each, so a mailbox whose lane is full
-    /// of one password keeps this thread for a dozen milliseconds. A panic in the hash is *try later* for
-    /// all of them, and any other for the one alone with whom it came.
-    fn fly(&self, checker: &mut Checker, flight: Flight<Pair, Hashing>) {
-        let mut proof = Err(Outcome::internal_error());
-        let mut landed = Vec::new();
-        if let Some(leader) = &flight.leader {
-            self.guarded(checker, |checker| proof = self.proof(checker, leader));
-            landed = self
-                .hashes
-                .with(|flights| flights.land(&flight.key, monotonic()));
-        }
-        let due = flight.leader.into_iter().map(Next::Due);
-        let too_old = flight.too_old.into_iter().map(Next::TooOld);
-        for next in due.chain(too_old).chain(landed) {
-            self.guarded(checker, |checker| match next {
-                Next::Due(hashing) => self.conclude(checker, hashing, &proof),
-                Next::TooOld(hashing) => hashing.job.reply.send(Outcome::overload()),
-            });
-        }
-    }
-
-    /// Whether the password matches. An error is the answer.
-    fn proof(&self, checker: &mut Checker, hashing: &Hashing) -> Result<Option<Match>, Outcome> {
-        let (password, admissible) = (&hashing.password, &hashing.admissible);
-        // Asked once more: an equal one may have landed since the look-up.
-        if let Some(proof) = self.memo.recall(password, admissible.phc()) {
-            return Ok(Some(proof));
-        }
-        let proof = checker.hash_and_remember(&self.memo, password, admissible);
-        let proof = self.told_of_trouble(proof)?;
-        self.hashed.fetch_add(1, Ordering::Relaxed);
-        Ok(proof)
-    }
-
-    /// The second decision, for one who waited for a hash.
-    fn conclude(
-        &self,
-        checker: &mut Checker,
-        hashing: Hashing,
-        proof: &Result<Option<Match>, Outcome>,
-    ) {
-        let (job, admissible) = (hashing.job, hashing.admissible);
-        let outcome = match proof {
-            Ok(Some(proof)) => {
-                let decided = checker.decide_again(&job.attempt, &admissible, proof, now());
-                self.told(decided).unwrap_or_else(|outcome| outcome)
-            }
-            Ok(None) => Outcome::refused(Reason::UnknownPassword),
-            Err(outcome) => outcome.clone(),
-        };
-        self.answer(job, outcome);
-    }
-
-    /// Answers, tells, and enters a good log-in in the book.
-    fn answer(&self, job: Job, outcome: Outcome) {
-        let used = match &outcome {
-            Outcome::Allow(allowed) => Some(allowed.device.clone()),
-            Outcome::Deny { .. } | Outcome::TryLater { .. } => None,
-        };
-        job.reply.send(outcome);
-        if let Some(device) = used {
-            let Attempt {
-                service, origin, ..
-            } = job.attempt;
-            self.book.used(device, service, origin, now().wall);
-        }
-    }
-
-    /// The peer has its answer; this is for the log and for the book.
-    fn look_into(&self, checker: &mut Checker, suspect: Suspect) {
-        let Suspect {
-            attempt,
-            reply,
-            password,
-            tombstone,
-        } = suspect;
-        let proof = checker.hash(&password, tombstone.phc(), tombstone.device());
-        let proof = self.told_of_trouble(proof).unwrap_or_default();
-        let outcome = tombstone.outcome(proof.as_ref());
-        reply.send(outcome);
-        if proof.is_some() {
-            let ended = Ended {
-                device: tombstone.device().clone(),
-                secret: tombstone.secret(),
-            };
-            let Attempt {
-                service, origin, ..
-            } = attempt;
-            self.book.tried_again(ended, service, origin, now().wall);
-        }
-    }
-
-    /// Tells the log of trouble with a question to the database, or that it is over; the error is the
-    /// answer.
-    fn told<T>(&self, result: Result<T, Trouble>) -> Result<T, Outcome> {
-        if result.is_ok() {
-            self.alarm.database_answered();
-        }
-        self.told_of_trouble(result)
-    }
-
-    /// The same where the database was not asked.
-    fn told_of_trouble<T>(&self, result: Result<T, Trouble>) -> Result<T, Outcome> {
-        result.map_err(|trouble| {
-            self.alarm.raise(&trouble, monotonic());
-            Outcome::internal_error()
-        })
     }
 
     /// Works on one job. A panic ends that job alone; whatever state it left behind is thrown away.

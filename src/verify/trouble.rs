@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::DeviceId;
 use crate::password::phc;
+use crate::random;
 use crate::store;
 
 /// At most one line a minute: on a busy host trouble comes thousands of times a second.
@@ -22,6 +23,8 @@ pub enum Trouble {
         device: DeviceId,
         source: phc::Error,
     },
+    #[error("cannot draw random bytes")]
+    Random(#[from] random::Error),
 }
 
 impl Trouble {
@@ -30,6 +33,7 @@ impl Trouble {
         match self {
             Self::Store(error) => error.code(),
             Self::Hash { .. } => "cannot_hash",
+            Self::Random(_) => "no_random_bytes",
         }
     }
 
@@ -38,6 +42,7 @@ impl Trouble {
         match self {
             Self::Store(error) => error.hint(),
             Self::Hash { source, .. } => source.hint(),
+            Self::Random(_) => Some("the kernel has no random bytes: look into the system's log"),
         }
     }
 }
@@ -55,7 +60,9 @@ impl Alarm {
         let bell = match trouble {
             // It was tried a moment ago, and that error said why.
             Trouble::Store(store::Error::Unavailable { .. }) => return,
-            Trouble::Store(store::Error::Undecodable { .. }) | Trouble::Hash { .. } => &self.row,
+            Trouble::Store(store::Error::Undecodable { .. })
+            | Trouble::Hash { .. }
+            | Trouble::Random(_) => &self.row,
             Trouble::Store(_) => &self.database,
         };
         if bell.may_ring(now) {

@@ -5,20 +5,18 @@
 //! with [`Reply`]s that carry its [`RequestId`]. Base64 stays text here; `sasl` decodes it.
 
 mod command;
-mod field;
 mod greeting;
 mod reply;
 
 pub use command::{Auth, Command, Malformed};
-pub use field::{Field, Fields};
 pub use greeting::{Greeting, GreetingLine, NoGreeting};
 pub use reply::{NoReply, Reply};
 
-use nom::bytes::complete::tag;
-use nom::character::complete::digit1;
-use nom::combinator::{all_consuming, map_opt};
-use nom::sequence::preceded;
+use nom::combinator::map_opt;
 use nom::{IResult, Parser};
+
+use super::cell::number;
+pub use super::field::{Field, Fields};
 
 /// 1 to 4294967295, chosen by the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,40 +39,6 @@ impl RequestId {
 /// minor.
 pub const VERSION: (u32, u32) = (1, 2);
 
-/// An unsigned decimal of 32 bits, without sign.
-fn number(line: &[u8]) -> IResult<&[u8], u32> {
-    map_opt(digit1, |digits| {
-        std::str::from_utf8(digits).ok()?.parse().ok()
-    })
-    .parse(line)
-}
-
 fn request_id(line: &[u8]) -> IResult<&[u8], RequestId> {
     map_opt(number, RequestId::new).parse(line)
-}
-
-/// What stands behind a TAB.
-fn cell<'a, O, P>(
-    parser: P,
-) -> impl Parser<&'a [u8], Output = O, Error = nom::error::Error<&'a [u8]>>
-where
-    P: Parser<&'a [u8], Output = O, Error = nom::error::Error<&'a [u8]>>,
-{
-    preceded(tag("\t"), parser)
-}
-
-/// The value of a parser that has to read all of `line`.
-fn whole<'a, O, P>(parser: P, line: &'a [u8]) -> Option<O>
-where
-    P: Parser<&'a [u8], Output = O, Error = nom::error::Error<&'a [u8]>>,
-{
-    all_consuming(parser)
-        .parse(line)
-        .ok()
-        .map(|(_, value)| value)
-}
-
-/// The first word of a line, and the rest from the TAB on.
-fn word(line: &[u8]) -> (&[u8], &[u8]) {
-    line.split_at(line.iter().take_while(|&&byte| byte != b'\t').count())
 }

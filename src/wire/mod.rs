@@ -6,5 +6,7 @@
 
 pub mod auth_client;
 pub mod auth_master;
+mod cell;
 pub mod escape;
+mod field;
 pub mod line;

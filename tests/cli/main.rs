@@ -20,6 +20,8 @@
 //! into the files; read the difference before you commit it.
 
 mod follow;
+#[path = "../support/program.rs"]
+mod program;
 mod sandbox;
 #[path = "../support/updating.rs"]
 mod updating;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! % file NAME          writes the lines that follow, each after "| "
+//! % program NAME       the same, and it can be run
 //! % mode 0644 NAME     changes the permissions
 //! % directory NAME     makes one
 //! % temporary NAME     names the directory for temporary files (TMPDIR)
@@ -30,6 +31,7 @@ use libtest_mimic::Failed;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use crate::program;
 use crate::varying::Varying;
 
 /// The program under test.
@@ -68,10 +70,14 @@ impl Sandbox {
             directory,
         };
         let path = |name: &str| sandbox.path().join(name);
+        // Without the last section a revocation would ask the Dovecot of the host.
         let config = format!(
-            "database = {:?}\n\n[[listen]]\ntype = \"auth\"\npath = {:?}\nfailure_delay = \"0s\"\n",
+            "database = {:?}\n\n[[listen]]\ntype = \"auth\"\npath = {:?}\nfailure_delay = \"0s\"\n\n\
+             [dovecot]\nbase_dir = {:?}\ndoveadm = {:?}\n",
             path("dovelatch.db"),
             path("auth"),
+            path("dovecot"),
+            path("doveadm"),
         );
         fs::write(path("dovelatch.toml"), config)?;
         Ok(sandbox)
@@ -161,6 +167,9 @@ impl Sandbox {
         let words: Vec<&str> = preparation.split(' ').collect();
         match words.as_slice() {
             ["file", name] => fs::write(self.path().join(name), self.with_directory(text))?,
+            ["program", name] => {
+                program::write(&self.path().join(name), &self.with_directory(text))?
+            }
             ["directory", name] => fs::create_dir(self.path().join(name))?,
             ["mode", mode, name] => {
                 let mode = u32::from_str_radix(mode, 8)?;

@@ -3,6 +3,7 @@
 //! ```text
 //! === a true sentence: the name of the test
 //! @minor 0                         the client's minor; 2 unless said; `@raw`: no handshake is made
+//! @master                          over an auth-master socket; `@userdb`: over one for USER, PASS, LIST
 //! C: AUTH\t1\tPLAIN\tservice=imap\tno-penalty\tresp={plain}
 //! S: OK\t1\tuser={user}\tuser_device={device}\tevent_device={device}
 //! # why: a reason stands above every line that is not for all servers
@@ -22,6 +23,14 @@
 
 use std::fs;
 use std::path::Path;
+
+/// Which kind of socket it is held over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Socket {
+    Client,
+    Master,
+    Userdb,
+}
 
 /// Who is talked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +64,7 @@ impl Server {
 #[derive(Debug)]
 pub struct Dialogue {
     pub title: String,
+    pub socket: Socket,
     /// `None` without handshake.
     pub minor: Option<u32>,
     lines: Vec<Line>,
@@ -118,6 +128,7 @@ fn parsed(path: &Path) -> Vec<Dialogue> {
             explained = false;
             dialogues.push(Dialogue {
                 title,
+                socket: Socket::Client,
                 minor: Some(2),
                 lines: Vec::new(),
             });
@@ -131,6 +142,10 @@ fn parsed(path: &Path) -> Vec<Dialogue> {
         let dialogue = dialogue.unwrap_or_else(|| panic!("{place}: no title above"));
         if let Some(minor) = line.strip_prefix("@minor ") {
             dialogue.minor = Some(minor.parse().expect("a number"));
+        } else if line == "@master" {
+            dialogue.socket = Socket::Master;
+        } else if line == "@userdb" {
+            dialogue.socket = Socket::Userdb;
         } else if line == "@raw" {
             dialogue.minor = None;
         } else {

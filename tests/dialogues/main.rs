@@ -1,4 +1,4 @@
-//! What is said over an auth-client socket, word for word: each dialogue (the text files beside this
+//! What is said over auth-client and auth-master sockets, word for word: each dialogue (the text files beside this
 //! one; dialogue.rs says how they are written) is held with the auth service of stock Dovecot 2.3 and
 //! 2.4 first and then with the real `dovelatch serve`, over a real Unix socket. Where the three do
 //! not agree the file says so line by line, and why.
@@ -44,7 +44,12 @@ use crate::tree::Tree;
 /// What a dialogue needs to know of a server that answers.
 #[derive(Debug)]
 pub struct Account {
-    pub socket: PathBuf,
+    /// Auth-client.
+    pub client: PathBuf,
+    /// Auth-master, all commands.
+    pub master: PathBuf,
+    /// Auth-master, without REQUEST and CACHE-FLUSH.
+    pub userdb: PathBuf,
     /// The good password of bob@example.org.
     pub password: String,
 }

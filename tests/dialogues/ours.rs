@@ -18,6 +18,14 @@ const DOVELATCH: &str = env!("CARGO_BIN_EXE_dovelatch");
 /// would come when the thread ends that started it, which is not the last one.)
 const RUN: &str = r#""$@" </dev/null & cat >/dev/null; kill $!; wait"#;
 
+/// As stock's, in whose trees vmail has these numbers.
+const USERDB: &str = "\
+[userdb]
+uid = \"5000\"
+gid = \"5000\"
+home = \"/var/vmail/%{user}\"
+";
+
 /// Started by the first dialogue that needs it, gone with the last.
 #[derive(Default)]
 pub struct Ours(Mutex<Option<Daemon>>);
@@ -33,7 +41,9 @@ impl Ours {
         let mut daemon = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let daemon = daemon.get_or_insert_with(Daemon::start);
         Account {
-            socket: daemon.dir.path().join("auth"),
+            client: daemon.dir.path().join("auth"),
+            master: daemon.dir.path().join("master"),
+            userdb: daemon.dir.path().join("userdb"),
             password: daemon.password.clone(),
         }
     }
@@ -44,11 +54,15 @@ impl Daemon {
         let dir = tempfile::Builder::new().prefix("dl").tempdir();
         let dir = dir.expect("a temporary directory");
         let path = |name: &str| dir.path().join(name);
-        let config = format!(
-            "database = {:?}\n[[listen]]\ntype = \"auth\"\npath = {:?}\nfailure_delay = \"0s\"\n",
-            path("dovelatch.db"),
-            path("auth"),
-        );
+        let listener = |kind| format!("[[listen]]\ntype = {kind:?}\npath = {:?}\n", path(kind));
+        let config = [
+            format!("database = {:?}\n", path("dovelatch.db")),
+            listener("auth") + "failure_delay = \"0s\"\n",
+            listener("master"),
+            listener("userdb"),
+            USERDB.to_owned(),
+        ];
+        let config = config.concat();
         fs::write(path("dovelatch.toml"), config).expect("own directory");
         run(dir.path(), &["mailbox", "add", "bob@example.org"]);
         let password = run(dir.path(), &["--quiet", "add", "bob@example.org", "phone"]);

@@ -20,7 +20,8 @@ const PASSWORD: &str = "kqtm-whzr-nbfa-yxcd-peug";
 const PASSWD: &str = "bob@example.org:{PLAIN}kqtm-whzr-nbfa-yxcd-peug::::::\
                       user_device=dp-kqtmwhzrnb event_device=dp-kqtmwhzrnb\n";
 
-/// No protocols but the auth service alone, and none of its failure delay.
+/// No protocols but the auth service alone, and none of its failure delay. What a socket is for, its
+/// name says behind the hyphen.
 const CONFIG_2_3: &str = "\
 protocols =
 log_path = /var/log/dovecot.log
@@ -38,6 +39,12 @@ userdb {
 service auth {
   unix_listener /run/dovelatch/stock {
     mode = 0666
+  }
+  unix_listener /run/dovelatch/stock-master {
+    mode = 0600
+  }
+  unix_listener /run/dovelatch/stock-userdb {
+    mode = 0600
   }
 }
 ";
@@ -63,6 +70,12 @@ userdb static {
 service auth {
   unix_listener /run/dovelatch/stock {
     mode = 0666
+  }
+  unix_listener /run/dovelatch/stock-master {
+    mode = 0600
+  }
+  unix_listener /run/dovelatch/stock-userdb {
+    mode = 0600
   }
 }
 ";
@@ -94,7 +107,9 @@ impl Stock {
         let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
         let machine = machine.get_or_insert_with(|| Machine::start(self.tree));
         Account {
-            socket: machine.dir.path().join("run/stock"),
+            client: machine.dir.path().join("run/stock"),
+            master: machine.dir.path().join("run/stock-master"),
+            userdb: machine.dir.path().join("run/stock-userdb"),
             password: PASSWORD.to_owned(),
         }
     }

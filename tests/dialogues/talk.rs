@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use dovelatch::sasl::base64;
 use dovelatch::secret::Secret;
 
 use crate::Account;
-use crate::dialogue::{Dialogue, Server};
+use crate::dialogue::{Dialogue, Server, Socket};
 use crate::wait::LONG;
 
 const USER: &str = "bob@example.org";
@@ -15,16 +16,31 @@ const USER: &str = "bob@example.org";
 /// What stands for the end of the connection.
 const CLOSED: &str = "<closed>";
 
-/// An id that no dialogue uses. Stock Dovecot answers `CONT` for an unknown one; we do as well.
-const PROBE: &[u8] = b"CONT\t4000000000\tAAAA\n";
-const PROBED: &str = r"FAIL\t4000000000\treason=Authentication request timed out";
+/// An id that no dialogue uses, and what everybody answers.
+const PROBE: [&str; 2] = [
+    "CONT\t4000000000\tAAAA\n",
+    r"FAIL\t4000000000\treason=Authentication request timed out",
+];
+const MASTER_PROBE: [&str; 2] = [
+    "USER\t4000000000\tnobody@example.org\tservice=probe\n",
+    r"NOTFOUND\t4000000000",
+];
 
 /// `Err` says where the server left the script.
 pub fn hold(dialogue: &Dialogue, server: Server, account: &Account) -> Result<(), String> {
-    let mut peer = Peer::connect(account);
+    let socket = match dialogue.socket {
+        Socket::Client => &account.client,
+        Socket::Master => &account.master,
+        Socket::Userdb => &account.userdb,
+    };
+    let mut peer = Peer::connect(socket);
+    let ([hello, last], [probe, probed]) = match dialogue.socket {
+        Socket::Client => (["CPID\t77\n", "DONE"], PROBE),
+        Socket::Master | Socket::Userdb => (["", r"SPID\t{number}"], MASTER_PROBE),
+    };
     if let Some(minor) = dialogue.minor {
-        peer.send(format!("VERSION\t1\t{minor}\nCPID\t77\n").as_bytes());
-        while peer.line() != "DONE" {}
+        peer.send(format!("VERSION\t1\t{minor}\n{hello}").as_bytes());
+        while peer.line() != last {}
     }
     for turn in dialogue.with(server) {
         if turn.from_client {
@@ -52,9 +68,9 @@ pub fn hold(dialogue: &Dialogue, server: Server, account: &Account) -> Result<()
         }
     }
     if dialogue.minor.is_some() {
-        peer.send(PROBE);
+        peer.send(probe.as_bytes());
         let heard = peer.line();
-        if heard != PROBED {
+        if heard != probed {
             return Err(format!("at the end, unexpectedly: {heard}"));
         }
     }
@@ -67,8 +83,8 @@ struct Peer {
 }
 
 impl Peer {
-    fn connect(account: &Account) -> Self {
-        let stream = UnixStream::connect(&account.socket).expect("the server listens");
+    fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).expect("the server listens");
         stream.set_read_timeout(Some(LONG)).expect("not zero");
         let writer = stream.try_clone().expect("a descriptor");
         Self {
@@ -113,6 +129,7 @@ fn comparable(line: &[u8]) -> String {
         {
             fields[1] = "{cookie}".into();
         }
+        ("USER", 3..) => fields[3..].sort(),
         ("OK", 3..) => {
             for field in &mut fields[3..] {
                 if let Some((key, value)) = field.split_once('=') {
@@ -133,7 +150,7 @@ fn comparable(line: &[u8]) -> String {
 fn pattern(line: &str) -> String {
     let line = filled(&line.replace("{user}", USER));
     let mut fields: Vec<&str> = line.split(r"\t").collect();
-    if fields[0] == "OK" && fields.len() > 3 {
+    if matches!(fields[0], "OK" | "USER") && fields.len() > 3 {
         fields[3..].sort_unstable();
     }
     fields.join(r"\t")

@@ -1,11 +1,12 @@
 //! The mail program's side: lines over TCP, and as much of IMAP, POP3 and SMTP as a log-in needs.
 //! Answers are returned whole and compared by the tests: what a person sees is what counts.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
 use data_encoding::BASE64;
 
+use crate::dovecot::{LMTP, SIEVE};
 use crate::machine::Machine;
 
 #[derive(Debug)]
@@ -30,6 +31,25 @@ impl Conversation {
         self.0.read_line(&mut line).expect("the server answers");
         assert!(line.ends_with('\n'), "the server hung up after {line:?}");
         line.trim_end_matches(['\r', '\n']).to_owned()
+    }
+
+    /// The next line, or `None` where the server has hung up.
+    fn line_or_end(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = self.0.read_line(&mut line);
+        // Hung up with something of ours unread.
+        let gone = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+        if read.as_ref().is_err_and(gone) {
+            return None;
+        }
+        read.expect("the server answers or hangs up");
+        (!line.is_empty()).then(|| line.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    /// The answer to a line, or `None` where the server has hung up.
+    fn ask(&mut self, line: &str) -> Option<String> {
+        let sent = self.0.get_mut().write_all(format!("{line}\r\n").as_bytes());
+        sent.ok().and_then(|()| self.line_or_end())
     }
 
     /// Lines until one of which this is true; that one included.
@@ -81,6 +101,21 @@ impl Imap {
             "{selected:?}"
         );
         self.command("FETCH 1 BODY[TEXT]").join("\n")
+    }
+
+    /// Whether the session goes on.
+    pub fn is_alive(&mut self) -> bool {
+        let answer = self.0.ask("a NOOP");
+        answer.is_some_and(|line| line.starts_with("a OK "))
+    }
+
+    /// What the server says unasked, up to the end of the session.
+    pub fn farewell(&mut self) -> String {
+        let mut said = Vec::new();
+        while let Some(line) = self.0.line_or_end() {
+            said.push(line);
+        }
+        said.join("\n")
     }
 
     fn command(&mut self, command: &str) -> Vec<String> {
@@ -180,6 +215,72 @@ impl Smtp {
 
     pub fn answer(&mut self) -> String {
         self.0.line()
+    }
+}
+
+#[derive(Debug)]
+pub struct Lmtp(Conversation);
+
+impl Lmtp {
+    pub fn connect(machine: &Machine, from: Ipv4Addr) -> Self {
+        let mut lmtp = Self(Conversation::open(machine, from, LMTP));
+        let greeting = lmtp.0.line();
+        assert!(greeting.starts_with("220 "), "{greeting}");
+        lmtp.0.send("LHLO client.example.org");
+        lmtp.0.lines_until(|line| line.starts_with("250 "));
+        lmtp
+    }
+
+    /// The answer to `RCPT TO` of a new message.
+    pub fn recipient(&mut self, mailbox: &str) -> String {
+        let answer = self.command("RSET");
+        assert!(answer.starts_with("250 "), "{answer}");
+        let answer = self.command("MAIL FROM:<sender@example.net>");
+        assert!(answer.starts_with("250 "), "{answer}");
+        self.command(&format!("RCPT TO:<{mailbox}>"))
+    }
+
+    /// The answer to a message for the recipient that was accepted.
+    pub fn message(&mut self, body: &str) -> String {
+        let answer = self.command("DATA");
+        assert!(answer.starts_with("354 "), "{answer}");
+        self.command(&format!("Subject: test\r\n\r\n{body}\r\n."))
+    }
+
+    fn command(&mut self, line: &str) -> String {
+        self.0.send(line);
+        self.0.line()
+    }
+}
+
+#[derive(Debug)]
+pub struct Sieve(Conversation);
+
+impl Sieve {
+    pub fn connect(machine: &Machine, from: Ipv4Addr) -> Self {
+        let mut sieve = Self(Conversation::open(machine, from, SIEVE));
+        sieve.0.lines_until(|line| line.starts_with("OK"));
+        sieve
+    }
+
+    pub fn login(&mut self, mailbox: &str, password: &str) -> String {
+        let response = plain("", mailbox, password);
+        self.command(&format!("AUTHENTICATE \"PLAIN\" \"{response}\""))
+    }
+
+    /// The answer to `LISTSCRIPTS`: only a session has one.
+    pub fn list(&mut self) -> String {
+        self.command("LISTSCRIPTS")
+    }
+
+    fn command(&mut self, line: &str) -> String {
+        self.0.send(line);
+        let last = |line: &str| {
+            ["OK", "NO", "BYE"]
+                .iter()
+                .any(|word| line.starts_with(word))
+        };
+        self.0.lines_until(last).pop().expect("not empty")
     }
 }
 

@@ -8,6 +8,9 @@ use crate::tree::Tree;
 
 pub const COMMAND: &str = "dovecot -F";
 pub const PORTS: [u16; 2] = [143, 110];
+pub const DIRECT_PORTS: [u16; 4] = [143, 110, LMTP, SIEVE];
+pub const LMTP: u16 = 24;
+pub const SIEVE: u16 = 4190;
 
 /// Debian's line for its system accounts, in 10-auth.conf.
 const SYSTEM: &str = "!include auth-system.conf.ext";
@@ -38,6 +41,31 @@ pub fn install_with_delegation_by_acls(site: &Site) {
         .collect();
     assert_eq!(without.len() + 1, shipped.lines().count(), "one such line");
     install_delegation(site, &without.join("\n"));
+}
+
+/// Which of contrib's drop-ins for direct mode.
+#[derive(Debug, Clone, Copy)]
+pub enum Chroot {
+    GivenUp,
+    Kept,
+}
+
+/// In direct mode, as contrib/dovecot has it, with LMTP and ManageSieve. Debian's passdb and userdb are
+/// still there: nobody asks them.
+pub fn install_direct(site: &Site, chroot: Chroot) {
+    let name = match chroot {
+        Chroot::GivenUp => "06-dovelatch-direct.conf",
+        Chroot::Kept => "06-dovelatch-direct-chroot.conf",
+    };
+    let drop_in = shipped(&format!("contrib/dovecot/{}/{name}", version(site)));
+    site.file(&format!("/etc/dovecot/conf.d/{name}"), drop_in);
+    let settings = format!("{}{DIRECT}", common(site, "imap pop3 lmtp sieve"));
+    site.file("/etc/dovecot/conf.d/99-test.conf", settings);
+}
+
+/// More of Dovecot's configuration, read last.
+pub fn add_settings(site: &Site, settings: &str) {
+    site.file("/etc/dovecot/conf.d/99-test-more.conf", settings);
 }
 
 fn delegation(site: &Site) -> String {
@@ -92,6 +120,13 @@ fn install_with(site: &Site, passdb: &str) {
         shipped("contrib/dovecot/dovelatch.lua"),
     );
 
+    site.file(
+        "/etc/dovecot/conf.d/99-test.conf",
+        common(site, "imap pop3"),
+    );
+}
+
+fn common(site: &Site, protocols: &str) -> String {
     let (clear_text, mail) = match site.tree {
         Tree::Bookworm => (
             "disable_plaintext_auth = no",
@@ -99,10 +134,7 @@ fn install_with(site: &Site, passdb: &str) {
         ),
         Tree::Trixie => ("auth_allow_cleartext = yes", MAILDIR_2_4),
     };
-    site.file(
-        "/etc/dovecot/conf.d/99-test.conf",
-        format!("{COMMON}{clear_text}\n{mail}\n"),
-    );
+    format!("protocols = {protocols}\n{COMMON}{clear_text}\n{mail}\n")
 }
 
 /// Name of the directory in contrib/dovecot.
@@ -116,7 +148,6 @@ fn version(site: &Site) -> &'static str {
 /// Without the penalty that makes an address wait longer after each failure: all the tests' clients
 /// come from one or two. Without Dovecot's own submission service, because Postfix's is tested.
 const COMMON: &str = "\
-protocols = imap pop3
 listen = 127.0.0.1
 ssl = no
 log_path = /var/log/dovecot.log
@@ -125,6 +156,15 @@ auth_mechanisms = plain login
 service anvil {
   unix_listener anvil-auth-penalty {
     mode = 0
+  }
+}
+";
+
+/// LMTP over TCP, so that a test can speak to it.
+const DIRECT: &str = "\
+service lmtp {
+  inet_listener lmtp {
+    port = 24
   }
 }
 ";

@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
 use nix::errno::Errno;
@@ -23,6 +23,8 @@ const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/boot.sh")
 #[derive(Debug)]
 pub struct Machine {
     process: Child,
+    /// Its root directory, in its own mount namespace.
+    root: PathBuf,
 }
 
 impl Machine {
@@ -35,7 +37,8 @@ impl Machine {
             .stderr(log)
             .spawn()
             .expect("unshare is a part of util-linux");
-        let mut machine = Self { process };
+        let root = site.path("mnt/root");
+        let mut machine = Self { process, root };
         for port in ports {
             until(&format!("port {port}"), LONG, || {
                 let exit = machine.process.try_wait().expect("our own child");
@@ -54,7 +57,8 @@ impl Machine {
             .stdout(Stdio::piped())
             .spawn()
             .expect("unshare is a part of util-linux");
-        let mut machine = Self { process };
+        let root = site.path("mnt/root");
+        let mut machine = Self { process, root };
         let stdout = machine.process.stdout.take().expect("a pipe");
         let mut written = String::new();
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -64,6 +68,34 @@ impl Machine {
             }
         }
         written
+    }
+
+    /// Runs one command in this machine, beside its servers, to its end.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        self.enter()
+            .args(arguments)
+            .output()
+            .expect("a part of util-linux")
+    }
+
+    /// What runs a command in this machine, the command's words still to come.
+    pub fn enter(&self) -> Command {
+        let pid = self.process.id();
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &pid.to_string(), "--mount", "--net"])
+            // `unshare` itself is in the old one; its children are in the new.
+            .arg(format!("--pid=/proc/{pid}/ns/pid_for_children"))
+            .arg("chroot")
+            .arg(&self.root)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A path in the machine as the host sees it.
+    pub fn outside(&self, inside: &str) -> PathBuf {
+        let root = self.root.display();
+        PathBuf::from(format!("/proc/{}/root{root}{inside}", self.process.id()))
     }
 
     /// Connects from one loopback address to a port in the machine.
@@ -110,7 +142,7 @@ fn command(site: &Site, commands: &[&str]) -> Command {
     command
 }
 
-/// Whether a server of the auth protocol greets on this socket.
+/// Whether a server of an auth protocol greets on this socket.
 pub fn greets(socket: &Path) -> bool {
     let Ok(stream) = UnixStream::connect(socket) else {
         return false;
@@ -119,5 +151,5 @@ pub fn greets(socket: &Path) -> bool {
     BufReader::new(stream)
         .lines()
         .map_while(Result::ok)
-        .any(|line| line == "DONE")
+        .any(|line| line.starts_with("SPID\t"))
 }

@@ -28,21 +28,59 @@ pub const DOVELATCH: &str = env!("CARGO_BIN_EXE_dovelatch");
 /// Its configuration, for [`shipped`].
 pub const CONFIG: &str = "contrib/dovelatch.toml";
 
+/// The same for direct mode.
+pub const DIRECT_CONFIG: &str = "contrib/dovelatch-direct.toml";
+
 #[derive(Debug)]
 pub struct Site {
     pub tree: Tree,
     dir: TempDir,
+    /// The daemon's, in the order of the configuration: name, and path in the machine.
+    listeners: &'static [(&'static str, &'static str)],
 }
 
+const LISTENERS: [(&str, &str); 2] = [
+    ("lua", "/run/dovelatch/lua"),
+    ("postfix", "/var/spool/postfix/private/dovelatch"),
+];
+
+const DIRECT_LISTENERS: [(&str, &str); 4] = [
+    ("login", "/run/dovelatch/login"),
+    ("master", "/run/dovelatch/master"),
+    ("userdb", "/run/dovelatch/userdb"),
+    ("postfix", "/var/spool/postfix/private/dovelatch"),
+];
+
 impl Site {
-    /// With an empty database that knows the given mailboxes.
+    /// Behind Dovecot's auth, with an empty database that knows the given mailboxes.
     pub fn new(tree: Tree, mailboxes: &[&str]) -> Self {
+        Self::with(tree, mailboxes, CONFIG, &LISTENERS)
+    }
+
+    /// The same in direct mode.
+    pub fn direct(tree: Tree, mailboxes: &[&str]) -> Self {
+        Self::with(tree, mailboxes, DIRECT_CONFIG, &DIRECT_LISTENERS)
+    }
+
+    fn with(
+        tree: Tree,
+        mailboxes: &[&str],
+        config: &str,
+        listeners: &'static [(&'static str, &'static str)],
+    ) -> Self {
         let dir = tempfile::Builder::new().prefix("dl").tempdir();
         let dir = dir.expect("a temporary directory");
-        let site = Self { tree, dir };
+        let site = Self {
+            tree,
+            dir,
+            listeners,
+        };
         for name in "state run spool/private vmail log files mnt".split(' ') {
             fs::create_dir_all(site.path(name)).expect("own directory");
         }
+        // An administrator would make it so.
+        let (vmail, vmail_group) = tree.user("vmail");
+        chown(site.path("vmail"), Some(vmail), Some(vmail_group)).expect("we are root");
         // Postfix would make it so at its start, but dovelatch wants to bind there before.
         let (postfix, group) = tree.user("postfix");
         chown(site.path("spool/private"), Some(postfix), None).expect("we are root");
@@ -52,24 +90,44 @@ impl Site {
         }
 
         // As shipped, but that the daemon runs on the host, where paths and users are others.
-        let mut config = shipped(CONFIG);
+        let mut text = shipped(config);
+        for (_, inside) in listeners {
+            assert!(
+                text.contains(&format!("{inside:?}")),
+                "{config} has no {inside:?}"
+            );
+        }
+        let path = |name: &str| site.path(name).display().to_string();
+        let (_, login_group) = tree.user("dovenull");
         for (inside, outside) in [
-            (
-                "/var/lib/dovelatch",
-                site.path("state").display().to_string(),
-            ),
-            ("/run/dovelatch", site.path("run").display().to_string()),
-            (
-                "/var/spool/postfix",
-                site.path("spool").display().to_string(),
-            ),
+            ("/var/lib/dovelatch", path("state")),
+            ("/run/dovelatch", path("run")),
+            ("/var/spool/postfix", path("spool")),
             ("owner = \"postfix\"", format!("owner = \"{postfix}\"")),
             ("group = \"postfix\"", format!("group = \"{group}\"")),
+            ("group = \"dovenull\"", format!("group = \"{login_group}\"")),
+            ("uid = \"vmail\"", format!("uid = \"{vmail}\"")),
+            ("gid = \"vmail\"", format!("gid = \"{vmail_group}\"")),
+            (
+                "/var/vmail/%{domain}/%{local}",
+                "/var/vmail/%{user}".to_owned(),
+            ),
+            // No test is to end the sessions of the host's own Dovecot.
+            ("#[dovecot]\n", "[dovecot]\n".to_owned()),
+            ("#kick = ", "kick = ".to_owned()),
+            (
+                "#base_dir = \"/run/dovecot\"",
+                format!("base_dir = {:?}", path("dovecot")),
+            ),
+            (
+                "#doveadm = \"doveadm\"",
+                format!("doveadm = {:?}", path("doveadm")),
+            ),
         ] {
-            assert!(config.contains(inside), "{CONFIG} has no {inside:?}");
-            config = config.replace(inside, &outside);
+            text = text.replace(inside, &outside);
         }
-        fs::write(site.config(), config).expect("own directory");
+        assert!(text.contains("\nbase_dir = "), "{config} names no Dovecot");
+        fs::write(site.config(), text).expect("own directory");
         for mailbox in mailboxes {
             site.dovelatch(&["mailbox", "add", mailbox]);
         }
@@ -94,13 +152,24 @@ impl Site {
         self.path("dovelatch.toml")
     }
 
-    pub fn lua_socket(&self) -> PathBuf {
-        self.path("run/lua")
+    /// Names and paths of the daemon's sockets, as the host sees them.
+    pub fn sockets(&self) -> Vec<(&'static str, PathBuf)> {
+        let outside = |inside: &str| {
+            let name = inside.replace("/run/dovelatch", "run");
+            self.path(&name.replace("/var/spool/postfix", "spool"))
+        };
+        (self.listeners.iter())
+            .map(|(name, inside)| (*name, outside(inside)))
+            .collect()
     }
 
-    /// Where a chrooted smtpd finds it as `private/dovelatch`.
-    pub fn postfix_socket(&self) -> PathBuf {
-        self.path("spool/private/dovelatch")
+    /// One of them.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        let sockets = self.sockets().into_iter();
+        let found = sockets
+            .filter(|(other, _)| *other == name)
+            .map(|(_, path)| path);
+        found.last().expect("one of that name")
     }
 
     /// Adds a file to the machine that will be started; `path` as in there.

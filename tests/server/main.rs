@@ -13,6 +13,7 @@
 )]
 
 mod daemon;
+mod direct;
 mod floods;
 mod load;
 mod log_ins;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         secrets::trials(),
         sockets::trials(),
         daemon::trials(),
+        direct::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

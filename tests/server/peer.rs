@@ -26,12 +26,25 @@ impl Peer {
         Self::connect(socket, 0)
     }
 
-    fn connect(socket: &Path, minor: u32) -> Self {
+    /// Connects as a mail process or LMTP does, and reads the greeting, which ends with the SPID.
+    pub(crate) fn mail_process(socket: &Path) -> Self {
+        let mut peer = Self::bare(socket);
+        peer.say("VERSION\t1\t1");
+        assert_eq!(peer.line(), "VERSION\t1\t1");
+        assert_eq!(peer.line(), format!("SPID\t{}", std::process::id()));
+        peer
+    }
+
+    pub(crate) fn bare(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut peer = Self {
+        Self {
             reader: BufReader::new(stream),
-        };
+        }
+    }
+
+    fn connect(socket: &Path, minor: u32) -> Self {
+        let mut peer = Self::bare(socket);
         peer.say(&format!("VERSION\t1\t{minor}\nCPID\t42"));
         while peer.line() != "DONE" {}
         peer

@@ -338,10 +338,11 @@ impl<'a, 'b> Tour<'a, 'b> {
         )
     }
 
+    /// The Dovecot of the host, if there is one, is not asked to end anything.
     fn write_config(&self) -> Result<(), Error> {
         let toml = |path: &Path| Value::String(path.to_string_lossy().into_owned());
         let text = format!(
-            "database = {}\n\n[[listen]]\ntype = \"auth\"\nname = \"lua\"\npath = {}\nfailure_delay = \"0s\"\n",
+            "database = {}\n\n[[listen]]\ntype = \"auth\"\nname = \"lua\"\npath = {}\nfailure_delay = \"0s\"\n\n[dovecot]\nkick = \"off\"\n",
             toml(&self.directory.join("dovelatch.db")),
             toml(&self.socket),
         );

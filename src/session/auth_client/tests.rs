@@ -1,5 +1,7 @@
 //! The session as a list of events: lines, verdicts and the passing of time.
 
+mod login;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -11,6 +13,14 @@ const NAMES: Names<'_> = Names {
     separator: None,
 };
 
+/// What a login socket has to keep.
+struct Kept {
+    id: RequestId,
+    client_pid: u32,
+    begun: Instant,
+    admitted: Admitted,
+}
+
 /// A connection, and what it said and did so far.
 struct Peer {
     session: Session,
@@ -18,6 +28,8 @@ struct Peer {
     /// Verifications in the order in which they were asked for.
     asked: Vec<(Ticket, Attempt)>,
     refusals: Vec<Refusal>,
+    /// What was let in on a login socket.
+    finished: Vec<Kept>,
 }
 
 impl Peer {
@@ -26,17 +38,21 @@ impl Peer {
     }
 
     fn with(mechanisms: Vec<Mechanism>, domain: Option<&str>) -> Self {
-        let settings = Settings {
+        Self::on(Settings {
             kind: Kind::Client,
             mechanisms,
             default_domain: domain.map(|domain| domain.parse().unwrap()),
             separator: Some("*".parse().unwrap()),
-        };
+        })
+    }
+
+    fn on(settings: Settings) -> Self {
         Self {
             session: Session::new(Arc::new(settings)),
             now: now(),
             asked: Vec::new(),
             refusals: Vec::new(),
+            finished: Vec::new(),
         }
     }
 
@@ -69,7 +85,8 @@ impl Peer {
         self.shown(actions)
     }
 
-    /// Actions as text: lines as sent, `?` and the mailbox for a question, `closed` for the end.
+    /// Actions as text: lines as sent, `?` and the mailbox for a question, `+` and `-` for what the
+    /// table of finished requests has to keep and to forget, `closed` for the end.
     fn shown(&mut self, actions: Vec<Action>) -> String {
         let mut shown = Vec::new();
         for action in actions {
@@ -84,7 +101,21 @@ impl Peer {
                     shown.extend(reply.as_ref().map(text));
                     self.refusals.push(refusal);
                 }
-                Action::Finish { .. } | Action::Forget(_) => {}
+                Action::Finish {
+                    id,
+                    client_pid,
+                    begun,
+                    admitted,
+                } => {
+                    shown.push(format!("+ {}", id.get()));
+                    self.finished.push(Kept {
+                        id,
+                        client_pid,
+                        begun,
+                        admitted: *admitted,
+                    });
+                }
+                Action::Forget(id) => shown.push(format!("- {}", id.get())),
                 Action::Close(_) => shown.push("closed".to_owned()),
             }
         }
@@ -765,7 +796,7 @@ proptest! {
                 }
             }
             let verifying = peer.session.requests.values();
-            let verifying = verifying.filter(|request| matches!(request.state, State::Verifying(_)));
+            let verifying = verifying.filter(|request| matches!(request.state, State::Verifying { .. }));
             prop_assert_eq!(verifying.count(), peer.session.verifying);
             prop_assert!(was_open || !matches!(event, Event::Line(_)) || said.is_empty());
         }

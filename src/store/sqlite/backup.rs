@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row};
 use super::super::{Candidate, Error};
 use super::new_file::{NewFile, sync_directory};
 use super::{Store, decode, list, open};
-use crate::model::{AccessId, Mailbox, Person};
+use crate::model::{AccessId, Person};
 use crate::password::phc;
 
 /// Most problems that a check lists: of a badly damaged file nobody reads more.
@@ -62,9 +62,11 @@ impl Store {
         if let Err(error) = open::meta(&self.connection) {
             problems.push(error.to_string());
         }
-        self.decode_all(&mut problems, "SELECT name FROM mailbox", |row| {
-            decode::parsed::<Mailbox>(row, 0, "mailbox.name")
-        })?;
+        self.decode_all(
+            &mut problems,
+            "SELECT name, fields FROM mailbox",
+            decode::home,
+        )?;
         self.decode_all(&mut problems, "SELECT name FROM person", |row| {
             decode::parsed::<Person>(row, 0, "person.name")
         })?;

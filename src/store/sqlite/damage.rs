@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row};
 
 use super::Error;
-use super::decode::found;
+use super::decode::{found, home, name};
 use super::list::{access, device, event, mailbox, person};
 
 /// What `decode` says of one row of these values.
@@ -137,15 +137,22 @@ fn an_error_names_the_column_and_never_shows_the_value() {
         device,
     );
     every_damage_names_its_column(
-        &["'ana@example.org'", "1", "10", "0"],
+        &["'ana@example.org'", "1", "10", "0", "'acl=x'"],
         &[
             "mailbox.name",
             "mailbox.enabled",
             "mailbox.added",
             "device_password.mailbox_id",
+            "mailbox.fields",
         ],
         mailbox,
     );
+    every_damage_names_its_column(
+        &["'ana@example.org'", "NULL"],
+        &["mailbox.name", "mailbox.fields"],
+        home,
+    );
+    every_damage_names_its_column(&["'ana@example.org'"], &["mailbox.name"], name);
     every_damage_names_its_column(
         &[
             "10", "'root'", "'cli'", "'issued'", "NULL", "NULL", "NULL", "NULL", "1", "NULL",

@@ -4,8 +4,8 @@
 use rusqlite::Row;
 use rusqlite::types::{FromSql, ValueRef};
 
-use super::super::{AccessRow, Candidate, Delegated, Error, Found, SecretId, Wanted};
-use crate::model::{Limits, Services, Timestamp};
+use super::super::{AccessRow, Candidate, Delegated, Error, Found, Home, SecretId, Wanted};
+use crate::model::{Fields, Limits, Mailbox, Services, Timestamp};
 use crate::password::packed;
 
 /// The columns of [`found`], over `m`ailbox, `s`ecret, `d`evice_password, `a`ccess and `p`erson.
@@ -109,6 +109,27 @@ pub(super) const ALL_FOUND: &str = concat!(
     behind_secret!(),
     " WHERE s.phc IS NOT NULL AND m.removed IS NULL"
 );
+
+/// A mailbox's own fields, whether it is disabled or not: `?1` its name.
+pub(in crate::store) const HOME: &str =
+    "SELECT m.name, m.fields FROM mailbox m WHERE m.name = ?1 AND m.removed IS NULL";
+
+/// The names behind `?1`, in their order, at most `?2`: as they stand in the index of the names.
+pub(in crate::store) const NAMES: &str = "SELECT m.name FROM mailbox m \
+    WHERE m.name > ?1 AND m.removed IS NULL ORDER BY m.name LIMIT ?2";
+
+/// A row of [`HOME`].
+pub(in crate::store) fn home(row: &Row<'_>) -> Result<Home, Error> {
+    Ok(Home {
+        mailbox: parsed(row, 0, "mailbox.name")?,
+        fields: fields(row, 1)?,
+    })
+}
+
+/// A row of [`NAMES`].
+pub(in crate::store) fn name(row: &Row<'_>) -> Result<Mailbox, Error> {
+    parsed(row, 0, "mailbox.name")
+}
 
 /// A row of [`LOOK_UP`], [`LOOK_AGAIN`] or [`ALL_FOUND`].
 pub(in crate::store) fn found(row: &Row<'_>) -> Result<Found, Error> {
@@ -227,6 +248,11 @@ pub(super) fn optional<T: std::str::FromStr>(
     let text: Option<String> = get(row, index, column)?;
     text.map(|text| text.parse().map_err(|_| Error::undecodable(column)))
         .transpose()
+}
+
+/// Nothing is stored for none.
+pub(super) fn fields(row: &Row<'_>, index: usize) -> Result<Fields, Error> {
+    Ok(optional(row, index, "mailbox.fields")?.unwrap_or_default())
 }
 
 fn is_there(row: &Row<'_>, index: usize, column: &'static str) -> Result<bool, Error> {

@@ -8,7 +8,7 @@ use rusqlite::Row;
 use super::super::{
     AccessListRow, AttemptsRow, DeviceRow, Error, EventId, EventRow, MailboxRow, PersonRow, UseRow,
 };
-use super::decode::{flag, get, limits, optional, parsed, time};
+use super::decode::{fields, flag, get, limits, optional, parsed, time};
 use crate::model::{Service, Timestamp};
 
 /// The beginning of every query for [`device`]; a `WHERE` may follow. `u` is the newest use, `t` the
@@ -138,8 +138,8 @@ pub(super) fn access(row: &Row<'_>) -> Result<AccessListRow, Error> {
 
 /// The beginning of every query for [`mailbox`]; more of the `WHERE` may follow.
 pub(super) const MAILBOXES: &str = "SELECT m.name, m.enabled, m.added, \
-    (SELECT count(*) FROM device_password d WHERE d.mailbox_id = m.id AND d.revoked IS NULL) \
-    FROM mailbox m WHERE m.removed IS NULL";
+    (SELECT count(*) FROM device_password d WHERE d.mailbox_id = m.id AND d.revoked IS NULL), \
+    m.fields FROM mailbox m WHERE m.removed IS NULL";
 
 pub(super) fn mailbox(row: &Row<'_>) -> Result<MailboxRow, Error> {
     Ok(MailboxRow {
@@ -147,6 +147,7 @@ pub(super) fn mailbox(row: &Row<'_>) -> Result<MailboxRow, Error> {
         enabled: flag(row, 1, "mailbox.enabled")?,
         added: Timestamp::from_unix(get(row, 2, "mailbox.added")?),
         active: get(row, 3, "device_password.mailbox_id")?,
+        fields: fields(row, 4)?,
     })
 }
 

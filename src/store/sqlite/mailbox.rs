@@ -1,12 +1,12 @@
-//! Mailboxes: added, enabled, disabled, removed.
+//! Mailboxes: added, enabled, disabled, given fields, removed.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::super::{DeviceRow, Error, MailboxRow};
 use super::device::end_all_devices;
 use super::event::Line;
-use super::{IfThere, Store, access, list};
-use crate::model::{Action, Actor, Mailbox, Timestamp};
+use super::{IfThere, Store, access, decode, list};
+use crate::model::{Action, Actor, FieldError, Fields, Mailbox, Timestamp};
 
 impl Store {
     /// Adds a mailbox: enabled, without any device password.
@@ -118,6 +118,51 @@ impl Store {
         Ok(tx.commit()?)
     }
 
+    /// Changes a mailbox's own userdb fields, and returns them as they are then. The event has the names of
+    /// what was set, with a `-` of what was removed, and no value: one may be a key of the mail. No event
+    /// if nothing changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchMailbox`]; [`Error::Fields`] if `change` refuses.
+    pub fn set_mailbox_fields(
+        &mut self,
+        mailbox: &Mailbox,
+        change: impl FnOnce(&mut Fields) -> Result<(), FieldError>,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<Fields, Error> {
+        let tx = self.begin()?;
+        let id = living(&tx, mailbox)?;
+        let before = tx
+            .prepare_cached("SELECT fields FROM mailbox WHERE id = ?1")?
+            .query_and_then([id], |row| decode::fields(row, 0))?
+            .next()
+            .transpose()?
+            .unwrap_or_default();
+        let mut after = before.clone();
+        change(&mut after).map_err(|source| Error::Fields {
+            mailbox: mailbox.clone(),
+            source,
+        })?;
+        let detail = difference(&before, &after);
+        if !detail.is_empty() {
+            let text = (!after.is_empty()).then(|| after.to_string());
+            tx.execute(
+                "UPDATE mailbox SET fields = ?2 WHERE id = ?1",
+                params![id, text],
+            )?;
+            Line {
+                mailbox_id: Some(id),
+                detail: Some(&detail),
+                ..Line::new(Action::FieldsSet)
+            }
+            .record(&tx, now, by)?;
+        }
+        tx.commit()?;
+        Ok(after)
+    }
+
     /// Removes a mailbox, revokes everything on it and ends every access to it; returns what was revoked,
     /// as it is then. The tombstones stay, and so does what a person of the same name may open elsewhere.
     ///
@@ -142,6 +187,17 @@ impl Store {
         tx.commit()?;
         Ok(revoked)
     }
+}
+
+/// `quota_rule, -home`
+fn difference(before: &Fields, after: &Fields) -> String {
+    let set = (after.iter())
+        .filter(|(name, value)| before.get(name) != Some(value))
+        .map(|(name, _)| name.to_string());
+    let removed = (before.iter())
+        .filter(|(name, _)| after.get(name).is_none())
+        .map(|(name, _)| format!("-{name}"));
+    set.chain(removed).collect::<Vec<_>>().join(", ")
 }
 
 fn record(

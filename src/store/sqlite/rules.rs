@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params_from_iter};
 
 use super::{decode, list, open, prune, uses};
-use crate::store::contract::{label, mailbox};
+use crate::store::contract::{label, mailbox, now};
 use crate::store::trouble::{Site, ask};
 use crate::store::{Error, Revoked};
 
@@ -60,6 +60,50 @@ fn a_row_that_nobody_writes_is_an_error_and_no_verdict() {
             "{damage}: {refused:?}"
         );
         assert!(!site.store().check().unwrap().is_empty(), "{damage}");
+    }
+}
+
+#[test]
+fn a_home_or_a_list_that_nobody_wrote_is_an_error_and_not_another_home() {
+    for damage in [
+        "UPDATE mailbox SET fields = 'home=relative'",
+        "UPDATE mailbox SET fields = 'uid=0'",
+        "UPDATE mailbox SET fields = 'user=eve@example.org'",
+        "UPDATE mailbox SET fields = 'no field at all'",
+        "UPDATE mailbox SET fields = 'acl=x' || char(10) || 'acl=y'",
+        "UPDATE mailbox SET fields = 'acl=%{home}'",
+    ] {
+        let site = Site::new();
+        Connection::open(&site.path)
+            .unwrap()
+            .execute_batch(damage)
+            .unwrap();
+        let refused = site.reader().home(&mailbox("ana@example.org"), now());
+        assert!(
+            matches!(refused, Err(Error::Undecodable { .. })),
+            "{damage}: {refused:?}"
+        );
+        assert!(!site.store().check().unwrap().is_empty(), "{damage}");
+        // Whom it lets in has nothing to do with it.
+        assert!(ask(&mut site.reader(), 0).unwrap(), "{damage}");
+    }
+
+    for damage in [
+        "UPDATE mailbox SET name = 'a/b'",
+        // Read as "zed", which does not come before "ana".
+        "UPDATE mailbox SET name = 'ZED';
+         INSERT INTO mailbox (name, added) VALUES ('ana', 1)",
+    ] {
+        let site = Site::new();
+        Connection::open(&site.path)
+            .unwrap()
+            .execute_batch(&format!("DROP TRIGGER mailbox_removed_for_good; {damage}"))
+            .unwrap();
+        let refused = site.reader().names(None, 10, now());
+        assert!(
+            matches!(refused, Err(Error::Undecodable { .. })),
+            "{damage}: {refused:?}"
+        );
     }
 }
 
@@ -160,6 +204,9 @@ fn the_look_up_reads_no_row_but_those_it_needs() {
         // The row that it begins with, and wanted mailbox, person and access besides.
         (decode::LOOK_UP_DELEGATED, &[1, 1, 1], 9),
         (decode::LOOK_AGAIN_DELEGATED, &[1, 1, 1], 9),
+        (decode::HOME, &[1], 1),
+        // In the order of the index: nothing is sorted.
+        (decode::NAMES, &[1, 1], 1),
     ] {
         let plan = plan(&site, sql, values);
         assert!(

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use nom::multi::many0;
 
-use super::{RequestId, VERSION, cell, number, request_id, whole, word};
+use super::{RequestId, VERSION, request_id};
 use crate::secret::{Buffer, Secret};
+use crate::wire::cell::{cell, number, whole, word};
 use crate::wire::escape::{escaped, field};
 
 /// One line of the peer.

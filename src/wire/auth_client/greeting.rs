@@ -2,9 +2,10 @@
 
 use nom::multi::many0;
 
-use super::{VERSION, cell, number, whole, word};
+use super::VERSION;
 use crate::model::Mechanism;
 use crate::secret::Secret;
+use crate::wire::cell::{cell, number, whole, word};
 use crate::wire::escape::{escaped, field};
 
 /// The whole greeting of ours, for one write.

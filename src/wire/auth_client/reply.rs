@@ -4,7 +4,8 @@ use nom::Parser;
 use nom::combinator::rest;
 use nom::multi::many0;
 
-use super::{Fields, RequestId, cell, request_id, whole, word};
+use super::{Fields, RequestId, request_id};
+use crate::wire::cell::{cell, whole, word};
 use crate::wire::escape::field;
 
 /// What became of a request. Every [`RequestId`] gets one [`Self::Ok`] or [`Self::Fail`] at most.

@@ -1,11 +1,11 @@
-//! Fields of a reply: bare words and `key=value`.
+//! Fields of a reply, in both protocols: bare words and `key=value`.
 
 use nom::Parser;
 use nom::error::Error;
 use nom::multi::many0;
 
-use super::cell;
-use crate::wire::escape::{escaped, field};
+use super::cell::cell;
+use super::escape::{escaped, field};
 
 /// `key=value`, or a bare word.
 #[derive(Debug, Clone, PartialEq, Eq)]

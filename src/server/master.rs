@@ -1,0 +1,256 @@
+//! One auth-master connection: a task between socket, session and verifier, without decisions of its own.
+//!
+//! As [`super::connection`] it reads lines while the [`Session`] wants them, has its questions answered by
+//! the verifier's threads, and writes all that one wake-up brings at once. A log-in that a mail process takes
+//! over comes out of the table that all login connections fill.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::net::UnixStream;
+use tokio::select;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::channel::{Channel, MAX_LAST};
+use super::listener::Owner;
+use super::{Drain, Shared, Wake, now, os, until};
+use crate::attempt::Outcome;
+use crate::query::{Answer, Query};
+use crate::session::auth_master::{Action, Peer, Session, Settings, Ticket};
+use crate::telemetry::Asked;
+use crate::verify::pool::LANE;
+use crate::wire::auth_master::{PickUp, greeting};
+use crate::wire::line::TooLong;
+
+/// What the connections of one listener have in common.
+#[derive(Debug)]
+pub(super) struct Context {
+    /// The listener's, for the log.
+    pub(super) name: Arc<str>,
+    /// Strangers are told less: whose the socket is then.
+    pub(super) open_to_all: Option<Owner>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Serves one connection until the peer is done, or the daemon is.
+pub(super) async fn run(stream: UnixStream, context: Arc<Context>, mut drain: Drain) {
+    let mailroom = Arc::new(Mailroom::default());
+    let mut connection = Connection::new(stream, context, Arc::clone(&mailroom));
+    while let Ok(Some(wake)) = connection.turn(now()) {
+        let interest = connection.channel.interest(connection.takes_lines());
+        select! {
+            () = mailroom.bell.notified() => {}
+            () = connection.channel.ready(interest) => {}
+            () = until(wake) => {}
+            () = drain.begun(), if !connection.channel.draining => connection.drain(),
+        }
+    }
+}
+
+/// Where the verifier's threads leave their answers for a connection.
+#[derive(Debug, Default)]
+struct Mailroom {
+    /// At most [`LANE`]: no more are asked for.
+    answered: Mutex<Vec<(Ticket, Answer)>>,
+    bell: Notify,
+}
+
+impl Mailroom {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Ticket, Answer)>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Connection {
+    channel: Channel,
+    /// Its lane in the verifier.
+    number: u32,
+    context: Arc<Context>,
+    session: Session,
+    actions: Vec<Action>,
+    mailroom: Arc<Mailroom>,
+    /// Asked of the verifier, answer not collected yet.
+    asked: usize,
+    /// The next page of a list, while the peer has too much to read.
+    put_off: Option<(Ticket, Query)>,
+}
+
+impl Connection {
+    fn new(stream: UnixStream, context: Arc<Context>, mailroom: Arc<Mailroom>) -> Self {
+        let peer = peer(&stream, context.open_to_all);
+        Self {
+            session: Session::new(Arc::clone(&context.settings), peer),
+            channel: Channel::new(stream, &greeting(std::process::id())),
+            number: context.shared.next_connection(),
+            context,
+            actions: Vec::new(),
+            mailroom,
+            asked: 0,
+            put_off: None,
+        }
+    }
+
+    /// Does whatever can be done now. `None`: the connection is done.
+    ///
+    /// # Errors
+    ///
+    /// If the peer is gone.
+    fn turn(&mut self, now: Instant) -> io::Result<Option<Wake>> {
+        self.collect_answers(now);
+        self.take_lines(now);
+        self.channel.send(now)?;
+        if !self.channel.is_full() {
+            if let Some((ticket, query)) = self.put_off.take() {
+                self.ask(ticket, query, now);
+            }
+        }
+        let answered = self.channel.closing || self.channel.ended && !self.session.is_asking();
+        if answered && self.channel.is_sent() {
+            return Ok(None);
+        }
+        Ok(Some(self.channel.deadline().map_or(Wake::Never, Wake::At)))
+    }
+
+    fn takes_lines(&self) -> bool {
+        self.channel.takes_lines() && self.asked < LANE && self.session.wants_input()
+    }
+
+    /// Takes what the peer has sent already, and nothing after it.
+    fn drain(&mut self) {
+        let mut left = MAX_LAST;
+        while left > 0 && !self.channel.ended && self.takes_lines() {
+            match self.channel.read_now() {
+                0 => break,
+                length => left = left.saturating_sub(length),
+            }
+            self.take_lines(now());
+        }
+        self.channel.ended = true;
+        self.channel.draining = true;
+    }
+
+    fn take_lines(&mut self, now: Instant) {
+        while self.takes_lines() {
+            match self.channel.next_line() {
+                Ok(Some(line)) => self.session.on_line(&line, &mut self.actions),
+                Ok(None) => return,
+                Err(TooLong) => self.actions.push(Action::Close("a line is too long")),
+            }
+            self.perform(now);
+        }
+    }
+
+    fn collect_answers(&mut self, now: Instant) {
+        let answered = std::mem::take(&mut *self.mailroom.lock());
+        for (ticket, answer) in answered {
+            self.asked = self.asked.saturating_sub(1);
+            self.session.on_answer(ticket, answer, &mut self.actions);
+            self.perform(now);
+        }
+    }
+
+    /// Does what the session asked for.
+    fn perform(&mut self, now: Instant) {
+        for action in std::mem::take(&mut self.actions) {
+            if self.channel.closing {
+                return;
+            }
+            match action {
+                Action::Send(reply) => reply.encode(self.channel.buffer()),
+                Action::Ask(ticket, query @ Query::Names { .. }) if self.channel.is_full() => {
+                    self.put_off = Some((ticket, query));
+                }
+                Action::Ask(ticket, query) => self.ask(ticket, query, now),
+                Action::PickUp(ticket, by) => self.pick_up(ticket, &by, now),
+                Action::Close(why) => self.close(why, now),
+            }
+        }
+    }
+
+    fn pick_up(&mut self, ticket: Ticket, by: &PickUp, now: Instant) {
+        let admitted = self.context.shared.finished().take(by, now);
+        match admitted {
+            Some(admitted) => self.ask(ticket, Query::PickUp(Box::new(admitted)), now),
+            None => {
+                self.asked += 1;
+                self.mailroom.lock().push((ticket, Answer::No));
+                self.mailroom.bell.notify_one();
+            }
+        }
+    }
+
+    fn ask(&mut self, ticket: Ticket, query: Query, arrived: Instant) {
+        self.asked += 1;
+        let mailroom = Arc::clone(&self.mailroom);
+        let answer = move |answer: Answer| {
+            mailroom.lock().push((ticket, answer));
+            mailroom.bell.notify_one();
+        };
+        // A log-in that does not hold any more has a line as a log-in has that is refused.
+        let asked = match &query {
+            Query::PickUp(admitted) => Some(Asked::from(&admitted.attempt)),
+            Query::Home(_) | Query::Names { .. } => None,
+        };
+        let listener = Arc::clone(&self.context.name);
+        let tell = move |outcome: &Outcome| {
+            if let Some(asked) = asked {
+                asked.log(&listener, outcome);
+            }
+        };
+        match self.context.shared.verifier.get() {
+            Some(verifier) => verifier.inquire(self.number, query, arrived, answer, tell),
+            None => answer(Answer::TryLater),
+        }
+    }
+
+    fn close(&mut self, why: &'static str, now: Instant) {
+        self.channel.closing = true;
+        if let Some(more) = self.context.shared.closed.pass(now) {
+            warn!(listener = %self.context.name, reason = why, more, "connection closed by us");
+        }
+    }
+}
+
+/// Who is at the other end. Nobody, where the kernel does not say: then nothing is taken over, and a
+/// stranger sees no more than user 4294967295 may, which is none.
+fn peer(stream: &UnixStream, open_to_all: Option<Owner>) -> Peer {
+    let credentials = stream.peer_cred().ok();
+    let uid = credentials.map_or(u32::MAX, |credentials| credentials.uid());
+    let gid = credentials.map_or(u32::MAX, |credentials| credentials.gid());
+    // 0 where the peer is in no PID namespace of ours.
+    let pid = (credentials.and_then(|credentials| credentials.pid()))
+        .and_then(|pid| u32::try_from(pid).ok())
+        .filter(|&pid| pid != 0);
+    Peer {
+        pid,
+        inner_pid: pid.and_then(os::inner_pid),
+        only_uid: open_to_all.and_then(|owner| restriction(owner, uid, gid)),
+    }
+}
+
+/// Whose mailboxes alone a peer may see on a socket that is open to all: as stock Dovecot, those of its own
+/// user, unless the socket is its own or its group's. Root sees everything anyway.
+fn restriction(owner: Owner, uid: u32, gid: u32) -> Option<u32> {
+    let trusted = uid == 0 || uid == owner.user || gid == owner.group;
+    (!trusted).then_some(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_on_a_socket_open_to_all_see_their_own_only() {
+        let owner = Owner {
+            user: 100,
+            group: 200,
+        };
+        assert_eq!(restriction(owner, 1000, 1000), Some(1000));
+        assert_eq!(restriction(owner, 100, 1000), None);
+        assert_eq!(restriction(owner, 1000, 200), None);
+        assert_eq!(restriction(owner, 0, 0), None);
+    }
+}
