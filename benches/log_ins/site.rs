@@ -132,11 +132,13 @@ impl Site {
         self.path("auth")
     }
 
+    /// Sessions are left alone: there are none, and a Dovecot of this host is none of our business.
     fn configuration(&self) -> String {
         let (database, socket) = (self.database(), self.socket());
         format!(
             "database = {database:?}\n\n\
-             [[listen]]\ntype = \"auth\"\npath = {socket:?}\nfailure_delay = \"0s\"\n"
+             [[listen]]\ntype = \"auth\"\npath = {socket:?}\nfailure_delay = \"0s\"\n\n\
+             [dovecot]\nkick = \"off\"\n"
         )
     }
 }

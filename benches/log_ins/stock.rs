@@ -28,7 +28,7 @@ use crate::{Scale, cpu, hash};
 
 const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/boot.sh");
 
-/// What passwords that people choose should cost at least (OWASP's first choice for Argon2id). What
+/// What passwords that people choose should cost at least (the least that OWASP advises for Argon2id). What
 /// `doveadm pw -s ARGON2ID` writes costs five times as much.
 const HEAVY: Cost = Cost {
     memory_kib: 19_456,
