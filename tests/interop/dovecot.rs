@@ -91,11 +91,7 @@ fn install_delegation(site: &Site, delegation: &str) {
 /// Device passwords, and the cache that the recipe switches off: it takes a revoked one for an hour.
 pub fn install_with_cache(site: &Site) {
     install(site);
-    // Read after the recipe.
-    site.file(
-        "/etc/dovecot/conf.d/99-zcache.conf",
-        "auth_cache_size = 1M\n",
-    );
+    add_settings(site, "auth_cache_size = 1M\n");
 }
 
 /// Device passwords, and from the webmail's address the passwords of Debian's system accounts.

@@ -71,40 +71,43 @@ impl Machine {
         written
     }
 
-    /// Runs one command beside the servers, and returns all that it wrote and how it ended.
+    /// Runs one command in this machine, beside its servers, to its end.
     pub fn command(&self, arguments: &[&str]) -> Output {
-        Command::new("nsenter")
-            .args(["--target", &self.first(), "--mount", "--pid", "--net"])
+        self.enter()
+            .args(arguments)
+            .output()
+            .expect("a part of util-linux")
+    }
+
+    /// What runs a command in this machine, the command's words still to come.
+    pub fn enter(&self) -> Command {
+        let pid = self.process.id();
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &pid.to_string(), "--mount", "--net"])
+            // `unshare` itself is in the old one; its children are in the new.
+            .arg(format!("--pid=/proc/{pid}/ns/pid_for_children"))
             .arg("chroot")
             .arg(&self.root)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .expect("nsenter is a part of util-linux")
+            .stdin(Stdio::null());
+        command
     }
 
-    /// The same for commands of a shell.
-    pub fn shell(&self, commands: &str) -> Output {
-        self.command(&["sh", "-c", commands])
-    }
-
-    /// Puts a program on the host that is the machine's `doveadm`, where [`Site::dovecot`] says it is.
+    /// Puts a program on the host that is the machine's `doveadm`, where the configuration looks for it.
     pub fn lend_doveadm(&self, site: &Site) {
-        let (first, root) = (self.first(), self.root.display());
+        let enter = self.enter();
+        let words = std::iter::once(enter.get_program()).chain(enter.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        let script = format!("#!/bin/sh\nexec {} doveadm \"$@\"\n", words.join(" "));
         let path = site.path("doveadm");
-        let script = format!(
-            "#!/bin/sh\nexec nsenter --target {first} --mount --pid --net chroot {root} doveadm \"$@\"\n"
-        );
         fs::write(&path, script).expect("own directory");
         fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("ours");
     }
 
-    /// The id, on the host, of the machine's first process.
-    fn first(&self) -> String {
-        let unshare = self.process.id();
-        let children = format!("/proc/{unshare}/task/{unshare}/children");
-        let children = fs::read_to_string(children).expect("it runs");
-        children.trim().to_owned()
+    /// A path in the machine as the host sees it.
+    pub fn outside(&self, inside: &str) -> PathBuf {
+        let root = self.root.display();
+        PathBuf::from(format!("/proc/{}/root{root}{inside}", self.process.id()))
     }
 
     /// Connects from one loopback address to a port in the machine.

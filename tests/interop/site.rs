@@ -6,7 +6,6 @@
 //!   dovelatch.toml   as on an installed system, but for its paths
 //!   state/           /var/lib/dovelatch in the machine
 //!   run/             /run/dovelatch
-//!   base/            /run/dovecot
 //!   spool/           /var/spool/postfix
 //!   vmail/           /var/vmail
 //!   log/             /var/log
@@ -76,7 +75,7 @@ impl Site {
             dir,
             listeners,
         };
-        for name in "state run base spool/private vmail log files mnt".split(' ') {
+        for name in "state run spool/private vmail log files mnt".split(' ') {
             fs::create_dir_all(site.path(name)).expect("own directory");
         }
         // An administrator would make it so.
@@ -146,14 +145,15 @@ impl Site {
     }
 
     /// Says where Dovecot is, and whom of it to ask for the end of sessions.
-    pub fn dovecot(&self, kick: &str) {
+    pub fn dovecot(&self, base_dir: &Path, kick: &str) {
+        const SECTION: &str = "\n[dovecot]\n";
         let config = fs::read_to_string(self.config()).expect("own directory");
-        let line = |line: &str| match line.split_once(" = ") {
-            Some(("kick", _)) => format!("kick = {kick:?}\n"),
-            Some(("base_dir", _)) => format!("base_dir = {:?}\n", self.path("base")),
-            _ => format!("{line}\n"),
-        };
-        let config: String = config.lines().map(line).collect();
+        let (before, section) = config.split_once(SECTION).expect("see with()");
+        let (_, after) = section.split_once("\n\n").expect("not the last one");
+        let doveadm = self.path("doveadm");
+        let section =
+            format!("kick = {kick:?}\nbase_dir = {base_dir:?}\ndoveadm = {doveadm:?}\n\n");
+        let config = format!("{before}{SECTION}{section}{after}");
         fs::write(self.config(), config).expect("own directory");
     }
 
@@ -178,11 +178,8 @@ impl Site {
 
     /// One of them.
     pub fn socket(&self, name: &str) -> PathBuf {
-        let mut found = self
-            .sockets()
-            .into_iter()
-            .filter(|(other, _)| *other == name);
-        found.next().expect("one of that name").1
+        let found = self.sockets().into_iter().find(|(other, _)| *other == name);
+        found.expect("one of that name").1
     }
 
     /// Adds a file to the machine that will be started; `path` as in there.
