@@ -194,7 +194,7 @@ fn smtp_through_systemd(tree: Tree) {
     );
     let machine = Machine::start(&site, &[&activate, &postfix], &[postfix::SUBMISSION]);
     postfix_accepts(&Smtp::connect(&machine, HERE, postfix::SUBMISSION).plain(ANA, &password));
-    assert!(greets(&site.lua_socket()));
+    assert!(greets(&site.socket("lua")));
 }
 
 fn value<'a>(unit: &'a str, key: &str) -> &'a str {

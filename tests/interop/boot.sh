@@ -26,7 +26,6 @@ show() {
   mount --bind "$dir/$1" "$root$2"
 }
 show run /run/dovelatch
-show base /run/dovecot
 show state /var/lib/dovelatch
 show spool /var/spool/postfix
 show vmail /var/vmail

@@ -1,11 +1,12 @@
 //! The mail program's side: lines over TCP, and as much of IMAP, POP3 and SMTP as a log-in needs.
 //! Answers are returned whole and compared by the tests: what a person sees is what counts.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 
 use data_encoding::BASE64;
 
+use crate::dovecot::{LMTP, SIEVE};
 use crate::machine::Machine;
 
 #[derive(Debug)]
@@ -26,30 +27,29 @@ impl Conversation {
     }
 
     fn line(&mut self) -> String {
-        self.try_line().expect("the server goes on")
-    }
-
-    /// Nothing when the server has hung up.
-    fn try_line(&mut self) -> Option<String> {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("the server answers");
-        if line.is_empty() {
-            return None;
-        }
         assert!(line.ends_with('\n'), "the server hung up after {line:?}");
-        Some(line.trim_end_matches(['\r', '\n']).to_owned())
+        line.trim_end_matches(['\r', '\n']).to_owned()
     }
 
-    /// What comes until the server hangs up.
-    fn rest(&mut self) -> String {
-        let mut rest = Vec::new();
-        match self.0.read_to_end(&mut rest) {
-            Ok(_) => {}
-            // It hung up with something of ours unread.
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            Err(error) => panic!("the server goes on: {error}"),
+    /// The next line, or `None` where the server has hung up.
+    fn line_or_end(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = self.0.read_line(&mut line);
+        // Hung up with something of ours unread.
+        let gone = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset;
+        if read.as_ref().is_err_and(gone) {
+            return None;
         }
-        String::from_utf8_lossy(&rest).trim_end().to_owned()
+        read.expect("the server answers or hangs up");
+        (!line.is_empty()).then(|| line.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    /// The answer to a line, or `None` where the server has hung up.
+    fn ask(&mut self, line: &str) -> Option<String> {
+        let sent = self.0.get_mut().write_all(format!("{line}\r\n").as_bytes());
+        sent.ok().and_then(|()| self.line_or_end())
     }
 
     /// Lines until one of which this is true; that one included.
@@ -76,18 +76,32 @@ impl Imap {
     /// The answer to `LOGIN`, without its tag.
     pub fn login(&mut self, mailbox: &str, password: &str) -> String {
         self.send_login(mailbox, password);
-        self.answer()
+        self.answer().pop().expect("not empty")
     }
 
-    /// The question of [`Self::login`] without waiting for its [`Self::answer`].
+    /// The question of [`Self::login`] without waiting for its answer.
     pub fn send_login(&mut self, mailbox: &str, password: &str) {
         self.0
             .send(&format!("a LOGIN \"{mailbox}\" \"{password}\""));
     }
 
-    /// The last line of an answer, without its tag.
-    pub fn answer(&mut self) -> String {
-        self.lines().pop().expect("not empty")
+    /// The last line of an answer, without its tag, or else the last before the server hung up.
+    pub fn answer_or_farewell(&mut self) -> String {
+        let mut last = String::new();
+        while let Some(line) = self.0.line_or_end() {
+            if let Some(answer) = line.strip_prefix("a ") {
+                return answer.to_owned();
+            }
+            last = line;
+        }
+        last
+    }
+
+    /// Hangs up, and returns what the server had said unasked, or says to that.
+    pub fn hang_up(&mut self) -> String {
+        // An error: the server did so before.
+        let _ = self.0.0.get_ref().shutdown(Shutdown::Write);
+        self.farewell()
     }
 
     /// The answer to `AUTHENTICATE PLAIN` for another's mailbox, without its tag.
@@ -96,40 +110,6 @@ impl Imap {
         self.command(&format!("AUTHENTICATE PLAIN {response}"))
             .pop()
             .expect("not empty")
-    }
-
-    /// The answer to `NOOP`, without its tag.
-    pub fn noop(&mut self) -> String {
-        self.command("NOOP").pop().expect("not empty")
-    }
-
-    /// As [`Self::answer`], or the last line before the server hung up.
-    pub fn answer_or_goodbye(&mut self) -> String {
-        let mut last = String::new();
-        while let Some(line) = self.0.try_line() {
-            last = line;
-            if let Some(answer) = last.strip_prefix("a ") {
-                return answer.to_owned();
-            }
-        }
-        last
-    }
-
-    /// Hangs up, and returns what the server has said since, or says to that.
-    pub fn hang_up(&mut self) -> String {
-        (self.0.0.get_ref().shutdown(Shutdown::Write))
-            .or_else(|error| match error.kind() {
-                // It did so before.
-                ErrorKind::NotConnected => Ok(()),
-                _ => Err(error),
-            })
-            .expect("a connection");
-        self.0.rest()
-    }
-
-    /// Waits until the server hangs up by itself, and returns what it says before.
-    pub fn goodbye(&mut self) -> String {
-        self.0.rest()
     }
 
     /// The answer to `SELECT INBOX`, without its tag.
@@ -147,13 +127,28 @@ impl Imap {
         self.command("FETCH 1 BODY[TEXT]").join("\n")
     }
 
-    fn command(&mut self, command: &str) -> Vec<String> {
-        self.0.send(&format!("a {command}"));
-        self.lines()
+    /// Whether the session goes on.
+    pub fn is_alive(&mut self) -> bool {
+        let answer = self.0.ask("a NOOP");
+        answer.is_some_and(|line| line.starts_with("a OK "))
     }
 
-    /// Up to the last line of an answer, which loses its tag.
-    fn lines(&mut self) -> Vec<String> {
+    /// What the server says unasked, up to the end of the session.
+    pub fn farewell(&mut self) -> String {
+        let mut said = Vec::new();
+        while let Some(line) = self.0.line_or_end() {
+            said.push(line);
+        }
+        said.join("\n")
+    }
+
+    fn command(&mut self, command: &str) -> Vec<String> {
+        self.0.send(&format!("a {command}"));
+        self.answer()
+    }
+
+    /// All lines of an answer, the last one without its tag.
+    fn answer(&mut self) -> Vec<String> {
         let mut answer = self.0.lines_until(|line| line.starts_with("a "));
         if let Some(last) = answer.last_mut() {
             last.drain(..2);
@@ -249,6 +244,72 @@ impl Smtp {
 
     pub fn answer(&mut self) -> String {
         self.0.line()
+    }
+}
+
+#[derive(Debug)]
+pub struct Lmtp(Conversation);
+
+impl Lmtp {
+    pub fn connect(machine: &Machine, from: Ipv4Addr) -> Self {
+        let mut lmtp = Self(Conversation::open(machine, from, LMTP));
+        let greeting = lmtp.0.line();
+        assert!(greeting.starts_with("220 "), "{greeting}");
+        lmtp.0.send("LHLO client.example.org");
+        lmtp.0.lines_until(|line| line.starts_with("250 "));
+        lmtp
+    }
+
+    /// The answer to `RCPT TO` of a new message.
+    pub fn recipient(&mut self, mailbox: &str) -> String {
+        let answer = self.command("RSET");
+        assert!(answer.starts_with("250 "), "{answer}");
+        let answer = self.command("MAIL FROM:<sender@example.net>");
+        assert!(answer.starts_with("250 "), "{answer}");
+        self.command(&format!("RCPT TO:<{mailbox}>"))
+    }
+
+    /// The answer to a message for the recipient that was accepted.
+    pub fn message(&mut self, body: &str) -> String {
+        let answer = self.command("DATA");
+        assert!(answer.starts_with("354 "), "{answer}");
+        self.command(&format!("Subject: test\r\n\r\n{body}\r\n."))
+    }
+
+    fn command(&mut self, line: &str) -> String {
+        self.0.send(line);
+        self.0.line()
+    }
+}
+
+#[derive(Debug)]
+pub struct Sieve(Conversation);
+
+impl Sieve {
+    pub fn connect(machine: &Machine, from: Ipv4Addr) -> Self {
+        let mut sieve = Self(Conversation::open(machine, from, SIEVE));
+        sieve.0.lines_until(|line| line.starts_with("OK"));
+        sieve
+    }
+
+    pub fn login(&mut self, mailbox: &str, password: &str) -> String {
+        let response = plain("", mailbox, password);
+        self.command(&format!("AUTHENTICATE \"PLAIN\" \"{response}\""))
+    }
+
+    /// The answer to `LISTSCRIPTS`: only a session has one.
+    pub fn list(&mut self) -> String {
+        self.command("LISTSCRIPTS")
+    }
+
+    fn command(&mut self, line: &str) -> String {
+        self.0.send(line);
+        let last = |line: &str| {
+            ["OK", "NO", "BYE"]
+                .iter()
+                .any(|word| line.starts_with(word))
+        };
+        self.0.lines_until(last).pop().expect("not empty")
     }
 }
 

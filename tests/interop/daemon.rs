@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -25,7 +26,8 @@ impl Daemon {
         command
             .args(["--pdeathsig", "KILL", DOVELATCH])
             .stdin(Stdio::null())
-            .stdout(log(site));
+            .stdout(log(site))
+            .stderr(log(site));
         Self::spawn(site, command)
     }
 
@@ -34,11 +36,10 @@ impl Daemon {
             .arg("--config")
             .arg(site.config())
             .arg("serve")
-            .stderr(log(site))
             .spawn()
             .expect("setpriv is a part of util-linux");
         let mut daemon = Self { process };
-        for socket in site.sockets() {
+        for (_, socket) in site.sockets() {
             until(&format!("a greeting on {}", socket.display()), LONG, || {
                 let exit = daemon.process.try_wait().expect("our own child");
                 assert_eq!(exit, None, "the daemon went down");
@@ -69,37 +70,52 @@ impl Drop for Daemon {
 /// The listening sockets of a site, held while daemons come and go, as systemd holds those of its
 /// socket units: who connects meanwhile waits instead of failing.
 #[derive(Debug)]
-pub struct Held {
-    lua: UnixListener,
-    postfix: UnixListener,
-}
+pub struct Held(Vec<(&'static str, UnixListener)>);
 
 impl Held {
     pub fn bind(site: &Site) -> Self {
-        let lua = UnixListener::bind(site.lua_socket()).expect("a new socket");
-        let postfix = UnixListener::bind(site.postfix_socket()).expect("a new socket");
-        // SocketUser=, SocketGroup= and SocketMode= of the socket unit.
-        let (user, group) = site.tree.user("postfix");
-        chown(site.postfix_socket(), Some(user), Some(group)).expect("we are root");
-        fs::set_permissions(site.postfix_socket(), Permissions::from_mode(0o660)).expect("as root");
-        Self { lua, postfix }
+        let bind = |(name, path): (&'static str, PathBuf)| {
+            let listener = UnixListener::bind(&path).expect("a new socket");
+            // SocketUser=, SocketGroup= and SocketMode= of the socket units.
+            let owner = match name {
+                "postfix" => Some(site.tree.user("postfix")),
+                "login" => Some((0, site.tree.user("dovenull").1)),
+                _ => None,
+            };
+            if let Some((user, group)) = owner {
+                chown(&path, Some(user), Some(group)).expect("we are root");
+                fs::set_permissions(&path, Permissions::from_mode(0o660)).expect("as root");
+            }
+            (name, listener)
+        };
+        // Three are all that a process gets without more ado; the daemon binds the rest by itself.
+        Self(site.sockets().into_iter().take(3).map(bind).collect())
     }
 
     /// Descriptors from 3 on, their names in order, and the process that shall use them: without
     /// `unsafe` a parent cannot say that before the fork, so a shell does, which then becomes the
-    /// daemon. It gets the sockets as its standard input and output.
+    /// daemon. It gets the sockets as its standard input, output and error.
     pub fn start(&self, site: &Site) -> Daemon {
-        const HAND_OVER: &str = r#"exec 3<&0 4<&1 </dev/null >&2
-            export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=lua:postfix
+        const HAND_OVER: &str = r#"exec 3<&0 4<&1 5<&2 </dev/null >>"$0" 2>&1
+            export LISTEN_PID=$$ LISTEN_FDS=$1 LISTEN_FDNAMES=$2
+            shift 2
             exec "$@""#;
-        let descriptor =
-            |listener: &UnixListener| OwnedFd::from(listener.try_clone().expect("a descriptor"));
+        let names: Vec<_> = self.0.iter().map(|(name, _)| *name).collect();
+        let handed = |index: usize| match self.0.get(index) {
+            Some((_, listener)) => {
+                Stdio::from(OwnedFd::from(listener.try_clone().expect("a descriptor")))
+            }
+            None => Stdio::null(),
+        };
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "sh", "-c", HAND_OVER, "sh"])
+            .args(["--pdeathsig", "KILL", "sh", "-c", HAND_OVER])
+            .arg(site.path("log/dovelatch.log"))
+            .args([&names.len().to_string(), &names.join(":")])
             .arg(DOVELATCH)
-            .stdin(Stdio::from(descriptor(&self.lua)))
-            .stdout(Stdio::from(descriptor(&self.postfix)));
+            .stdin(handed(0))
+            .stdout(handed(1))
+            .stderr(handed(2));
         Daemon::spawn(site, command)
     }
 }

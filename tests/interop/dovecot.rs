@@ -8,6 +8,9 @@ use crate::tree::Tree;
 
 pub const COMMAND: &str = "dovecot -F";
 pub const PORTS: [u16; 2] = [143, 110];
+pub const DIRECT_PORTS: [u16; 4] = [143, 110, LMTP, SIEVE];
+pub const LMTP: u16 = 24;
+pub const SIEVE: u16 = 4190;
 
 /// Debian's line for its system accounts, in 10-auth.conf.
 const SYSTEM: &str = "!include auth-system.conf.ext";
@@ -40,6 +43,31 @@ pub fn install_with_delegation_by_acls(site: &Site) {
     install_delegation(site, &without.join("\n"));
 }
 
+/// Which of contrib's drop-ins for direct mode.
+#[derive(Debug, Clone, Copy)]
+pub enum Chroot {
+    GivenUp,
+    Kept,
+}
+
+/// In direct mode, as contrib/dovecot has it, with LMTP and ManageSieve. Debian's passdb and userdb are
+/// still there: nobody asks them.
+pub fn install_direct(site: &Site, chroot: Chroot) {
+    let name = match chroot {
+        Chroot::GivenUp => "06-dovelatch-direct.conf",
+        Chroot::Kept => "06-dovelatch-direct-chroot.conf",
+    };
+    let drop_in = shipped(&format!("contrib/dovecot/{}/{name}", version(site)));
+    site.file(&format!("/etc/dovecot/conf.d/{name}"), drop_in);
+    let settings = format!("{}{DIRECT}", common(site, "imap pop3 lmtp sieve"));
+    site.file("/etc/dovecot/conf.d/99-test.conf", settings);
+}
+
+/// More of Dovecot's configuration, read last.
+pub fn add_settings(site: &Site, settings: &str) {
+    site.file("/etc/dovecot/conf.d/99-test-more.conf", settings);
+}
+
 fn delegation(site: &Site) -> String {
     shipped(&format!(
         "contrib/dovecot/{}/04-dovelatch-delegation.conf",
@@ -63,11 +91,7 @@ fn install_delegation(site: &Site, delegation: &str) {
 /// Device passwords, and the cache that the recipe switches off: it takes a revoked one for an hour.
 pub fn install_with_cache(site: &Site) {
     install(site);
-    // Read after the recipe.
-    site.file(
-        "/etc/dovecot/conf.d/99-zcache.conf",
-        "auth_cache_size = 1M\n",
-    );
+    add_settings(site, "auth_cache_size = 1M\n");
 }
 
 /// Device passwords, and from the webmail's address the passwords of Debian's system accounts.
@@ -80,32 +104,7 @@ pub fn install_with_main_password(site: &Site) {
     site.file("/etc/dovecot/conf.d/auth-main-password.conf.ext", recipe);
 }
 
-/// Direct mode: Dovecot's auth decides nothing, and mailboxes are where dovelatch says. With LMTP.
-pub fn install_direct(site: &Site) {
-    install_common(site, "");
-    let version = version(site);
-    let ours = shipped(&format!(
-        "contrib/dovecot/{version}/06-dovelatch-direct.conf"
-    ));
-    site.file("/etc/dovecot/conf.d/06-dovelatch-direct.conf", ours);
-    let lmtp = "protocols = imap pop3 lmtp\n";
-    site.file("/etc/dovecot/conf.d/99-zlmtp.conf", lmtp);
-}
-
 fn install_with(site: &Site, passdb: &str) {
-    install_common(site, passdb);
-    let ours = shipped(&format!(
-        "contrib/dovecot/{}/05-dovelatch.conf",
-        version(site)
-    ));
-    site.file("/etc/dovecot/conf.d/05-dovelatch.conf", ours);
-    site.file(
-        "/etc/dovecot/dovelatch.lua",
-        shipped("contrib/dovecot/dovelatch.lua"),
-    );
-}
-
-fn install_common(site: &Site, passdb: &str) {
     let auth = site.tree.path().join("etc/dovecot/conf.d/10-auth.conf");
     let auth = fs::read_to_string(auth).expect("Debian's");
     assert!(
@@ -117,6 +116,23 @@ fn install_common(site: &Site, passdb: &str) {
         auth.replace(SYSTEM, passdb),
     );
 
+    let ours = shipped(&format!(
+        "contrib/dovecot/{}/05-dovelatch.conf",
+        version(site)
+    ));
+    site.file("/etc/dovecot/conf.d/05-dovelatch.conf", ours);
+    site.file(
+        "/etc/dovecot/dovelatch.lua",
+        shipped("contrib/dovecot/dovelatch.lua"),
+    );
+
+    site.file(
+        "/etc/dovecot/conf.d/99-test.conf",
+        common(site, "imap pop3"),
+    );
+}
+
+fn common(site: &Site, protocols: &str) -> String {
     let (clear_text, mail) = match site.tree {
         Tree::Bookworm => (
             "disable_plaintext_auth = no",
@@ -124,10 +140,7 @@ fn install_common(site: &Site, passdb: &str) {
         ),
         Tree::Trixie => ("auth_allow_cleartext = yes", MAILDIR_2_4),
     };
-    site.file(
-        "/etc/dovecot/conf.d/99-test.conf",
-        format!("{COMMON}{clear_text}\n{mail}\n"),
-    );
+    format!("protocols = {protocols}\n{COMMON}{clear_text}\n{mail}\n")
 }
 
 /// Name of the directory in contrib/dovecot.
@@ -141,7 +154,6 @@ fn version(site: &Site) -> &'static str {
 /// Without the penalty that makes an address wait longer after each failure: all the tests' clients
 /// come from one or two. Without Dovecot's own submission service, because Postfix's is tested.
 const COMMON: &str = "\
-protocols = imap pop3
 listen = 127.0.0.1
 ssl = no
 log_path = /var/log/dovecot.log
@@ -150,6 +162,15 @@ auth_mechanisms = plain login
 service anvil {
   unix_listener anvil-auth-penalty {
     mode = 0
+  }
+}
+";
+
+/// LMTP over TCP, so that a test can speak to it.
+const DIRECT: &str = "\
+service lmtp {
+  inet_listener lmtp {
+    port = 24
   }
 }
 ";

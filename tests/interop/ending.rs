@@ -1,26 +1,26 @@
 //! Sessions that are open when what let them in is taken away: they end, and no others. The command
-//! line runs on the host, and finds the machine's Dovecot by `[dovecot]` (site.rs).
+//! line runs on the host, and finds the machine's Dovecot by `[dovecot]`.
 //!
 //! Dovecot 2.4 knows sessions by device. 2.3 knows them by mailbox and address, so there each device has
 //! an address of its own.
 
 use std::fs::{self, Permissions};
-use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
-use crate::conversation::Imap;
+use crate::conversation::{Imap, Lmtp};
 use crate::daemon::Daemon;
+use crate::direct;
+use crate::dovecot::{self, Chroot};
 use crate::machine::Machine;
 use crate::site::Site;
 use crate::tree::Tree;
 use crate::wait::{LONG, until};
-use crate::{case, dovecot, dovecot_accepts, dovecot_refuses};
+use crate::{case, dovecot_accepts, dovecot_refuses};
 
 const ANA: &str = "ana@example.org";
 const BOB: &str = "bob@example.org";
@@ -28,6 +28,7 @@ const OFFICE: &str = "office@example.org";
 const MAILBOXES: [&str; 3] = [ANA, BOB, OFFICE];
 const OFFICE_BY_BOB: &str = "office@example.org*bob@example.org";
 
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const PHONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const LAPTOP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
@@ -69,7 +70,7 @@ pub fn tests(tree: Tree) -> Vec<Trial> {
             rotated(&Host::direct(tree));
         }),
         case(tree, peer, access, |tree| {
-            access_taken(&Host::delegating(tree))
+            access_taken(&Host::lua_with(tree, dovecot::install_with_delegation))
         }),
         case(tree, peer, &format!("direct_mode_{access}"), |tree| {
             access_taken(&Host::direct(tree))
@@ -101,49 +102,49 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn start(site: Site) -> Self {
-        site.dovecot("auto");
-        let daemon = Daemon::start(&site);
-        let machine = Machine::start(&site, &[dovecot::COMMAND], &dovecot::PORTS);
-        machine.lend_doveadm(&site);
-        Self {
-            machine,
-            _daemon: daemon,
-            site,
-        }
-    }
-
     /// Behind Dovecot's auth.
     pub fn lua(tree: Tree) -> Self {
-        Self::lua_with(tree, |_| {})
+        Self::lua_with(tree, dovecot::install)
     }
 
-    /// The same with more in the machine.
-    pub fn lua_with(tree: Tree, more: impl FnOnce(&Site)) -> Self {
+    /// The same with something else in the machine.
+    pub fn lua_with(tree: Tree, install: fn(&Site)) -> Self {
         let site = Site::new(tree, &MAILBOXES);
-        dovecot::install(&site);
-        more(&site);
-        Self::start(site)
+        install(&site);
+        let boot = |site: &Site| Machine::start(site, &[dovecot::COMMAND], &dovecot::PORTS);
+        Self::start(site, boot)
     }
 
-    /// Behind Dovecot's auth, which splits the names of delegations.
-    fn delegating(tree: Tree) -> Self {
-        let site = Site::new(tree, &MAILBOXES);
-        dovecot::install_with_delegation(&site);
-        Self::start(site)
-    }
-
-    /// In direct mode, delegations included.
+    /// In direct mode, delegations by name included.
     fn direct(tree: Tree) -> Self {
         Self::direct_with(tree, |_| {})
     }
 
-    fn direct_with(tree: Tree, more: impl FnOnce(&Site)) -> Self {
+    fn direct_with(tree: Tree, more: fn(&Site)) -> Self {
         let site = Site::direct(tree, &MAILBOXES);
         site.separate();
-        dovecot::install_direct(&site);
+        dovecot::install_direct(&site, Chroot::GivenUp);
         more(&site);
-        Self::start(site)
+        Self::start(site, direct::boot)
+    }
+
+    fn start(site: Site, boot: impl Fn(&Site) -> Machine) -> Self {
+        let daemon = Daemon::start(&site);
+        let machine = boot(&site);
+        machine.lend_doveadm(&site);
+        let host = Self {
+            machine,
+            _daemon: daemon,
+            site,
+        };
+        host.kick("auto");
+        host
+    }
+
+    /// Whom the command line asks for the end of sessions.
+    pub fn kick(&self, kick: &str) {
+        self.site
+            .dovecot(&self.machine.outside("/run/dovecot"), kick);
     }
 
     pub fn connect(&self, from: Ipv4Addr) -> Imap {
@@ -161,7 +162,7 @@ impl Host {
 fn both_ways(tree: Tree) {
     let host = Host::lua(tree);
     for kick in ["anvil", "doveadm"] {
-        host.site.dovecot(kick);
+        host.kick(kick);
         one_of_two(&host, kick);
         host.site.revoke(ANA, "laptop");
     }
@@ -180,16 +181,16 @@ fn one_of_two(host: &Host, how: &str) {
         let mut ends = host.log_in(Ipv4Addr::new(127, 0, 1, round), ANA, &password);
         let started = Instant::now();
         commands.push(host.site.begin_dovelatch(&["revoke", ANA, &device]));
-        assert_eq!(ends.goodbye(), GOODBYE);
+        assert_eq!(ends.farewell(), GOODBYE);
         times.push(started.elapsed());
-        dovecot_accepts(&stays.noop());
+        assert!(stays.is_alive());
     }
     for command in commands {
         let output = command.wait_with_output().expect("our own child");
         assert!(output.status.success(), "{output:?}");
     }
     // The last kicks are over.
-    dovecot_accepts(&stays.noop());
+    assert!(stays.is_alive());
 
     times.sort();
     let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
@@ -205,10 +206,10 @@ fn rotated(host: &Host) {
     let mut stays = host.log_in(LAPTOP, ANA, &laptop);
 
     (host.site).dovelatch(&["rotate", ANA, "laptop", "--keep-old", "1h"]);
-    dovecot_accepts(&stays.noop());
+    assert!(stays.is_alive());
     let new = host.site.dovelatch(&["--quiet", "rotate", ANA, "phone"]);
-    assert_eq!(ends.goodbye(), GOODBYE);
-    dovecot_accepts(&stays.noop());
+    assert_eq!(ends.farewell(), GOODBYE);
+    assert!(stays.is_alive());
     host.log_in(PHONE, ANA, new.trim_end());
 }
 
@@ -224,10 +225,10 @@ fn access_taken(host: &Host) {
     let mut others = host.log_in(LAPTOP, OFFICE, &offices);
 
     (host.site).dovelatch(&["access", "remove", OFFICE, BOB, "--yes"]);
-    assert_eq!(delegated.goodbye(), GOODBYE);
-    assert_eq!(by_issued.goodbye(), GOODBYE);
-    dovecot_accepts(&own.noop());
-    dovecot_accepts(&others.noop());
+    assert_eq!(delegated.farewell(), GOODBYE);
+    assert_eq!(by_issued.farewell(), GOODBYE);
+    assert!(own.is_alive());
+    assert!(others.is_alive());
     dovecot_refuses(&host.connect(PHONE).login(OFFICE_BY_BOB, &bobs));
 }
 
@@ -241,37 +242,18 @@ fn disabled(host: &Host) {
 
     host.site.dovelatch(&["mailbox", "disable", ANA]);
     for session in &mut sessions {
-        assert_eq!(session.goodbye(), GOODBYE);
+        assert_eq!(session.farewell(), GOODBYE);
     }
-    dovecot_accepts(&others.noop());
+    assert!(others.is_alive());
 }
 
 fn disabled_and_delivered(tree: Tree) {
     let host = Host::direct(tree);
     disabled(&host);
-    let answers = lmtp(&host, ANA);
-    assert!(
-        answers.contains("\r\n250 2.0.0 <ana@example.org> "),
-        "{answers}"
-    );
-    let delivered = host.site.path("vmail/example.org/ana/Maildir/new");
-    assert_eq!(fs::read_dir(delivered).expect("a mailbox").count(), 1);
-}
-
-/// Everything that Dovecot says to a delivery, on its own socket.
-fn lmtp(host: &Host, mailbox: &str) -> String {
-    let socket = UnixStream::connect(host.site.path("base/lmtp"));
-    let mut socket = socket.expect("Dovecot listens");
-    // Without waiting for answers: PIPELINING is one of its offers.
-    write!(
-        socket,
-        "LHLO here\r\nMAIL FROM:<sender@example.net>\r\nRCPT TO:<{mailbox}>\r\nDATA\r\n\
-         Subject: test\r\n\r\nFor a disabled mailbox.\r\n.\r\nQUIT\r\n"
-    )
-    .expect("Dovecot reads");
-    let mut answers = String::new();
-    socket.read_to_string(&mut answers).expect("text");
-    answers
+    let mut lmtp = Lmtp::connect(&host.machine, HERE);
+    for answer in [lmtp.recipient(ANA), lmtp.message("For later.")] {
+        assert!(answer.starts_with("250 "), "{answer}");
+    }
 }
 
 /// The mail process waits between Dovecot's order to start and its question to dovelatch. Nobody kicks.
@@ -286,9 +268,9 @@ exec /usr/lib/dovecot/imap -a /run/dovelatch/master
         let script = site.path("files/usr/local/bin/held-imap");
         fs::set_permissions(script, Permissions::from_mode(0o755)).expect("ours");
         let service = "service imap {\n  executable = /usr/local/bin/held-imap\n}\n";
-        site.file("/etc/dovecot/conf.d/99-zheld.conf", service);
+        dovecot::add_settings(site, service);
     });
-    host.site.dovecot("off");
+    host.kick("off");
     let phone = host.site.add(ANA, "phone");
     let laptop = host.site.add(ANA, "laptop");
     let mut imap = host.connect(PHONE);
@@ -299,7 +281,7 @@ exec /usr/lib/dovecot/imap -a /run/dovelatch/master
 
     host.site.revoke(ANA, "phone");
     fs::write(host.site.path("log/go"), "").expect("own directory");
-    let answer = imap.answer_or_goodbye();
+    let answer = imap.answer_or_farewell();
     assert!(is_refusal(&answer), "{answer}");
     host.log_in(LAPTOP, ANA, &laptop);
 }
@@ -333,7 +315,7 @@ fn started(host: &Host, how: &str) {
                 imap.send_login(ANA, &password);
                 command
             };
-            let answer = imap.answer_or_goodbye();
+            let answer = imap.answer_or_farewell();
             let output = command.wait_with_output().expect("our own child");
             assert!(output.status.success(), "{output:?}");
             if answer.starts_with("OK ") {
@@ -361,20 +343,18 @@ fn started(host: &Host, how: &str) {
 }
 
 fn cached(tree: Tree) {
-    let site = Site::new(tree, &[ANA]);
-    dovecot::install_with_cache(&site);
-    let host = Host::start(site);
-    host.site.dovecot("off");
+    let host = Host::lua_with(tree, dovecot::install_with_cache);
+    host.kick("off");
     let phone = host.site.add(ANA, "phone");
     host.log_in(PHONE, ANA, &phone);
     host.site.revoke(ANA, "phone");
     // The cache is there, and nobody told it.
     host.log_in(PHONE, ANA, &phone);
 
-    host.site.dovecot("auto");
+    host.kick("auto");
     let laptop = host.site.add(ANA, "laptop");
     let mut session = host.log_in(LAPTOP, ANA, &laptop);
     host.site.revoke(ANA, "laptop");
-    assert_eq!(session.goodbye(), GOODBYE);
+    assert_eq!(session.farewell(), GOODBYE);
     dovecot_refuses(&host.connect(LAPTOP).login(ANA, &laptop));
 }

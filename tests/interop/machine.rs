@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
@@ -24,6 +24,8 @@ const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/boot.sh")
 #[derive(Debug)]
 pub struct Machine {
     process: Child,
+    /// Its root directory, in its own mount namespace.
+    root: PathBuf,
 }
 
 impl Machine {
@@ -36,7 +38,8 @@ impl Machine {
             .stderr(log)
             .spawn()
             .expect("unshare is a part of util-linux");
-        let mut machine = Self { process };
+        let root = site.path("mnt/root");
+        let mut machine = Self { process, root };
         for port in ports {
             until(&format!("port {port}"), LONG, || {
                 let exit = machine.process.try_wait().expect("our own child");
@@ -55,7 +58,8 @@ impl Machine {
             .stdout(Stdio::piped())
             .spawn()
             .expect("unshare is a part of util-linux");
-        let mut machine = Self { process };
+        let root = site.path("mnt/root");
+        let mut machine = Self { process, root };
         let stdout = machine.process.stdout.take().expect("a pipe");
         let mut written = String::new();
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -67,35 +71,43 @@ impl Machine {
         written
     }
 
-    /// Puts a program on the host that is the machine's `doveadm`, where [`Site::dovecot`] says it is.
+    /// Runs one command in this machine, beside its servers, to its end.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        self.enter()
+            .args(arguments)
+            .output()
+            .expect("a part of util-linux")
+    }
+
+    /// What runs a command in this machine, the command's words still to come.
+    pub fn enter(&self) -> Command {
+        let pid = self.process.id();
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &pid.to_string(), "--mount", "--net"])
+            // `unshare` itself is in the old one; its children are in the new.
+            .arg(format!("--pid=/proc/{pid}/ns/pid_for_children"))
+            .arg("chroot")
+            .arg(&self.root)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Puts a program on the host that is the machine's `doveadm`, where the configuration looks for it.
     pub fn lend_doveadm(&self, site: &Site) {
-        let (first, root) = (self.first(), site.path("mnt/root"));
-        let (path, root) = (site.path("doveadm"), root.display());
-        let script = format!(
-            "#!/bin/sh\nexec nsenter --target {first} --mount --pid --net chroot {root} doveadm \"$@\"\n"
-        );
+        let enter = self.enter();
+        let words = std::iter::once(enter.get_program()).chain(enter.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        let script = format!("#!/bin/sh\nexec {} doveadm \"$@\"\n", words.join(" "));
+        let path = site.path("doveadm");
         fs::write(&path, script).expect("own directory");
         fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("ours");
     }
 
-    /// Runs shell commands beside the servers, and returns all that they wrote and how they ended.
-    pub fn shell(&self, site: &Site, commands: &str) -> Output {
-        Command::new("nsenter")
-            .args(["--target", &self.first(), "--mount", "--pid", "--net"])
-            .arg("chroot")
-            .arg(site.path("mnt/root"))
-            .args(["sh", "-c", commands])
-            .stdin(Stdio::null())
-            .output()
-            .expect("nsenter is a part of util-linux")
-    }
-
-    /// The id, on the host, of the machine's first process.
-    fn first(&self) -> String {
-        let unshare = self.process.id();
-        let children = format!("/proc/{unshare}/task/{unshare}/children");
-        let children = fs::read_to_string(children).expect("it runs");
-        children.trim().to_owned()
+    /// A path in the machine as the host sees it.
+    pub fn outside(&self, inside: &str) -> PathBuf {
+        let root = self.root.display();
+        PathBuf::from(format!("/proc/{}/root{root}{inside}", self.process.id()))
     }
 
     /// Connects from one loopback address to a port in the machine.
@@ -142,7 +154,7 @@ fn command(site: &Site, commands: &[&str]) -> Command {
     command
 }
 
-/// Whether a server of the auth protocol greets on this socket.
+/// Whether a server of an auth protocol greets on this socket.
 pub fn greets(socket: &Path) -> bool {
     let Ok(stream) = UnixStream::connect(socket) else {
         return false;
@@ -151,5 +163,5 @@ pub fn greets(socket: &Path) -> bool {
     BufReader::new(stream)
         .lines()
         .map_while(Result::ok)
-        .any(|line| line == "DONE")
+        .any(|line| line.starts_with("SPID\t"))
 }

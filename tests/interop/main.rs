@@ -2,7 +2,7 @@
 //! message read. Each test has a mail host of its own (site.rs), with the peers in a throw-away
 //! machine (machine.rs, boot.sh) over a Debian tree (../support/tree.rs, tests/trees) and the daemon beside it
 //! (daemon.rs). The tests themselves are in lua_mode.rs, doveadm.rs, submission.rs, webmail.rs, away.rs,
-//! delegation.rs, limits.rs, ending.rs, unkicked.rs and demo.rs.
+//! delegation.rs, direct.rs, ending.rs, unkicked.rs, limits.rs and demo.rs.
 //!
 //! Without root or without a tree a test is ignored, and its kind says why: libtest cannot decide
 //! that at run time, libtest-mimic can.
@@ -24,6 +24,7 @@ mod conversation;
 mod daemon;
 mod delegation;
 mod demo;
+mod direct;
 mod doveadm;
 mod dovecot;
 mod ending;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         away::tests,
         demo::tests,
         delegation::tests,
+        direct::tests,
         limits::tests,
         ending::tests,
         unkicked::tests,

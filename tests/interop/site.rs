@@ -6,7 +6,6 @@
 //!   dovelatch.toml   as on an installed system, but for its paths
 //!   state/           /var/lib/dovelatch in the machine
 //!   run/             /run/dovelatch
-//!   base/            /run/dovecot
 //!   spool/           /var/spool/postfix
 //!   vmail/           /var/vmail
 //!   log/             /var/log
@@ -29,50 +28,59 @@ pub const DOVELATCH: &str = env!("CARGO_BIN_EXE_dovelatch");
 /// Its configuration, for [`shipped`].
 pub const CONFIG: &str = "contrib/dovelatch.toml";
 
-/// The one without Dovecot's auth.
-const DIRECT: &str = "contrib/dovelatch-direct.toml";
+/// The same for direct mode.
+pub const DIRECT_CONFIG: &str = "contrib/dovelatch-direct.toml";
 
 #[derive(Debug)]
 pub struct Site {
     pub tree: Tree,
-    /// Name of the socket at which Dovecot's log-ins are decided.
-    log_ins: &'static str,
     dir: TempDir,
+    /// The daemon's, in the order of the configuration: name, and path in the machine.
+    listeners: &'static [(&'static str, &'static str)],
 }
+
+const LISTENERS: [(&str, &str); 2] = [
+    ("lua", "/run/dovelatch/lua"),
+    ("postfix", "/var/spool/postfix/private/dovelatch"),
+];
+
+const DIRECT_LISTENERS: [(&str, &str); 4] = [
+    ("login", "/run/dovelatch/login"),
+    ("master", "/run/dovelatch/master"),
+    ("userdb", "/run/dovelatch/userdb"),
+    ("postfix", "/var/spool/postfix/private/dovelatch"),
+];
 
 impl Site {
     /// Behind Dovecot's auth, with an empty database that knows the given mailboxes.
     pub fn new(tree: Tree, mailboxes: &[&str]) -> Self {
-        Self::with(tree, "lua", CONFIG, &[], mailboxes)
+        Self::with(tree, mailboxes, CONFIG, &LISTENERS)
     }
 
     /// The same in direct mode.
     pub fn direct(tree: Tree, mailboxes: &[&str]) -> Self {
-        let ((_, dovenull), (uid, gid)) = (tree.user("dovenull"), tree.user("vmail"));
-        let users = [
-            ("group = \"dovenull\"", format!("group = \"{dovenull}\"")),
-            ("uid = \"vmail\"", format!("uid = \"{uid}\"")),
-            ("gid = \"vmail\"", format!("gid = \"{gid}\"")),
-        ];
-        let site = Self::with(tree, "login", DIRECT, &users, mailboxes);
-        // Deliveries make a mailbox's directories.
-        chown(site.path("vmail"), Some(uid), Some(gid)).expect("we are root");
-        site
+        Self::with(tree, mailboxes, DIRECT_CONFIG, &DIRECT_LISTENERS)
     }
 
     fn with(
         tree: Tree,
-        log_ins: &'static str,
-        name: &str,
-        users: &[(&str, String)],
         mailboxes: &[&str],
+        config: &str,
+        listeners: &'static [(&'static str, &'static str)],
     ) -> Self {
         let dir = tempfile::Builder::new().prefix("dl").tempdir();
         let dir = dir.expect("a temporary directory");
-        let site = Self { tree, log_ins, dir };
-        for name in "state run base spool/private vmail log files mnt".split(' ') {
+        let site = Self {
+            tree,
+            dir,
+            listeners,
+        };
+        for name in "state run spool/private vmail log files mnt".split(' ') {
             fs::create_dir_all(site.path(name)).expect("own directory");
         }
+        // An administrator would make it so.
+        let (vmail, vmail_group) = tree.user("vmail");
+        chown(site.path("vmail"), Some(vmail), Some(vmail_group)).expect("we are root");
         // Postfix would make it so at its start, but dovelatch wants to bind there before.
         let (postfix, group) = tree.user("postfix");
         chown(site.path("spool/private"), Some(postfix), None).expect("we are root");
@@ -82,25 +90,44 @@ impl Site {
         }
 
         // As shipped, but that the daemon runs on the host, where paths and users are others.
-        let mut config = shipped(name);
-        let paths_and_postfix = [
-            (
-                "/var/lib/dovelatch",
-                site.path("state").display().to_string(),
-            ),
-            ("/run/dovelatch", site.path("run").display().to_string()),
-            (
-                "/var/spool/postfix",
-                site.path("spool").display().to_string(),
-            ),
+        let mut text = shipped(config);
+        for (_, inside) in listeners {
+            assert!(
+                text.contains(&format!("{inside:?}")),
+                "{config} has no {inside:?}"
+            );
+        }
+        let path = |name: &str| site.path(name).display().to_string();
+        let (_, login_group) = tree.user("dovenull");
+        for (inside, outside) in [
+            ("/var/lib/dovelatch", path("state")),
+            ("/run/dovelatch", path("run")),
+            ("/var/spool/postfix", path("spool")),
             ("owner = \"postfix\"", format!("owner = \"{postfix}\"")),
             ("group = \"postfix\"", format!("group = \"{group}\"")),
-        ];
-        for (inside, outside) in paths_and_postfix.iter().chain(users) {
-            assert!(config.contains(inside), "{name} has no {inside:?}");
-            config = config.replace(inside, outside);
+            ("group = \"dovenull\"", format!("group = \"{login_group}\"")),
+            ("uid = \"vmail\"", format!("uid = \"{vmail}\"")),
+            ("gid = \"vmail\"", format!("gid = \"{vmail_group}\"")),
+            (
+                "/var/vmail/%{domain}/%{local}",
+                "/var/vmail/%{user}".to_owned(),
+            ),
+            // No test is to end the sessions of the host's own Dovecot.
+            ("#[dovecot]\n", "[dovecot]\n".to_owned()),
+            ("#kick = ", "kick = ".to_owned()),
+            (
+                "#base_dir = \"/run/dovecot\"",
+                format!("base_dir = {:?}", path("dovecot")),
+            ),
+            (
+                "#doveadm = \"doveadm\"",
+                format!("doveadm = {:?}", path("doveadm")),
+            ),
+        ] {
+            text = text.replace(inside, &outside);
         }
-        fs::write(site.config(), config).expect("own directory");
+        assert!(text.contains("\nbase_dir = "), "{config} names no Dovecot");
+        fs::write(site.config(), text).expect("own directory");
         for mailbox in mailboxes {
             site.dovelatch(&["mailbox", "add", mailbox]);
         }
@@ -118,14 +145,16 @@ impl Site {
     }
 
     /// Says where Dovecot is, and whom of it to ask for the end of sessions.
-    pub fn dovecot(&self, kick: &str) {
+    pub fn dovecot(&self, base_dir: &Path, kick: &str) {
         const SECTION: &str = "\n[dovecot]\n";
         let config = fs::read_to_string(self.config()).expect("own directory");
-        let rest = config.split(SECTION).next().expect("not empty");
-        let (base, doveadm) = (self.path("base"), self.path("doveadm"));
+        let (before, section) = config.split_once(SECTION).expect("see with()");
+        let (_, after) = section.split_once("\n\n").expect("not the last one");
+        let doveadm = self.path("doveadm");
         let section =
-            format!("{SECTION}kick = {kick:?}\nbase_dir = {base:?}\ndoveadm = {doveadm:?}\n");
-        fs::write(self.config(), format!("{rest}{section}")).expect("own directory");
+            format!("kick = {kick:?}\nbase_dir = {base_dir:?}\ndoveadm = {doveadm:?}\n\n");
+        let config = format!("{before}{SECTION}{section}{after}");
+        fs::write(self.config(), config).expect("own directory");
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -136,19 +165,24 @@ impl Site {
         self.path("dovelatch.toml")
     }
 
-    /// Where the daemon greets when it serves.
-    pub fn sockets(&self) -> [PathBuf; 2] {
-        let log_ins = self.path("run").join(self.log_ins);
-        [log_ins, self.postfix_socket()]
+    /// Names and paths of the daemon's sockets, as the host sees them.
+    pub fn sockets(&self) -> Vec<(&'static str, PathBuf)> {
+        let outside = |inside: &str| {
+            let name = inside.replace("/run/dovelatch", "run");
+            self.path(&name.replace("/var/spool/postfix", "spool"))
+        };
+        (self.listeners.iter())
+            .map(|(name, inside)| (*name, outside(inside)))
+            .collect()
     }
 
-    pub fn lua_socket(&self) -> PathBuf {
-        self.path("run/lua")
-    }
-
-    /// Where a chrooted smtpd finds it as `private/dovelatch`.
-    pub fn postfix_socket(&self) -> PathBuf {
-        self.path("spool/private/dovelatch")
+    /// One of them.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        let sockets = self.sockets().into_iter();
+        let found = sockets
+            .filter(|(other, _)| *other == name)
+            .map(|(_, path)| path);
+        found.last().expect("one of that name")
     }
 
     /// Adds a file to the machine that will be started; `path` as in there.

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 
 use crate::ending::{GOODBYE, Host};
-use crate::machine::Machine;
 use crate::site::{CONFIG, shipped};
 use crate::tree::Tree;
 use crate::wait::{LONG, until};
-use crate::{case, dovecot_accepts, dovecot_refuses};
+use crate::{case, dovecot, dovecot_refuses};
 
 const ANA: &str = "ana@example.org";
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -35,6 +34,11 @@ pub fn tests(tree: Tree) -> Vec<Trial> {
         tests.push(case(tree, peer, denied, denied_by_dovecot));
     }
     tests
+}
+
+/// Runs a line of shell in the machine.
+fn shell(host: &Host, line: &str) -> Output {
+    host.machine.command(&["sh", "-c", line])
 }
 
 /// What it said on standard error, having succeeded.
@@ -68,18 +72,18 @@ fn stopped(tree: Tree) {
     for (_, password) in &devices {
         host.log_in(HERE, ANA, password);
     }
-    host.machine.shell(&host.site, "doveadm stop");
+    host.machine.command(&["doveadm", "stop"]);
     until("Dovecot's end", LONG, || {
         host.machine.connect(HERE, 143).err()
     });
 
     for ((device, _), kick) in devices.iter().zip(["auto", "doveadm"]) {
-        host.site.dovecot(kick);
+        host.kick(kick);
         let said = revoke(&host, device);
         assert!(said.contains(WARNING), "{kick}: {said}");
         assert!(!commands(&said).is_empty(), "{kick}: {said}");
     }
-    host.machine.shell(&host.site, "dovecot >/dev/null 2>&1");
+    shell(&host, "dovecot >/dev/null 2>&1");
     for (_, password) in &devices {
         dovecot_refuses(&host.connect(HERE).login(ANA, password));
     }
@@ -90,15 +94,15 @@ fn hanging(tree: Tree) {
     let host = Host::lua(tree);
     let password = host.site.add(ANA, "phone");
     let mut session = host.log_in(HERE, ANA, &password);
-    signal_anvil(&host.machine, &host, "STOP");
+    signal_anvil(&host, "STOP");
 
     let said = revoke(&host, "phone");
     assert!(said.contains(WARNING), "{said}");
-    dovecot_accepts(&session.noop());
-    signal_anvil(&host.machine, &host, "CONT");
+    assert!(session.is_alive());
+    signal_anvil(&host, "CONT");
     dovecot_refuses(&host.connect(HERE).login(ANA, &password));
     end_by_hand(&host, &said);
-    assert_eq!(session.goodbye(), GOODBYE);
+    assert_eq!(session.farewell(), GOODBYE);
 }
 
 /// Runs what the program told people to.
@@ -106,33 +110,31 @@ fn end_by_hand(host: &Host, said: &str) {
     let commands = commands(said);
     assert!(!commands.is_empty(), "{said}");
     for command in commands {
-        host.machine
-            .shell(&host.site, &format!("doveadm {command}"));
+        shell(host, &format!("doveadm {command}"));
     }
 }
 
-fn signal_anvil(machine: &Machine, host: &Host, signal: &str) {
+fn signal_anvil(host: &Host, signal: &str) {
     let line = format!(
         "for process in /proc/[0-9]*; do
            [ \"$(cat $process/comm)\" = anvil ] && kill -{signal} ${{process#/proc/}} && echo signalled
          done"
     );
-    let output = machine.shell(&host.site, &line);
+    let output = shell(host, &line);
     assert_eq!(output.stdout, b"signalled\n", "{output:?}");
 }
 
 /// The database is an ordinary user's, and the command runs as that one, inside the machine.
 fn denied_by_dovecot(tree: Tree) {
     let host = Host::lua_with(tree, |site| {
+        dovecot::install(site);
         site.file("/etc/dovelatch/dovelatch.toml", shipped(CONFIG));
     });
     let password = host.site.add(ANA, "phone");
     let mut session = host.log_in(HERE, ANA, &password);
 
     let started = Instant::now();
-    let output = host.machine.shell(
-        &host.site,
-        &format!(
+    let output = shell(&host, &format!(
             "chown -R vmail: /var/lib/dovelatch &&
              exec setpriv --reuid vmail --regid vmail --clear-groups dovelatch --quiet revoke {ANA} phone"
         ),
@@ -143,8 +145,8 @@ fn denied_by_dovecot(tree: Tree) {
     assert!(said.contains(WARNING), "{said}");
     assert!(said.contains("Permission denied"), "{said}");
     assert!(said.contains("run as root:"), "{said}");
-    dovecot_accepts(&session.noop());
+    assert!(session.is_alive());
     dovecot_refuses(&host.connect(HERE).login(ANA, &password));
     end_by_hand(&host, &said);
-    assert_eq!(session.goodbye(), GOODBYE);
+    assert_eq!(session.farewell(), GOODBYE);
 }
