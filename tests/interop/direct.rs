@@ -21,8 +21,11 @@ const ANA: &str = "ana@example.org";
 const BEN: &str = "ben@example.org";
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
+/// Its name, and what it does.
+type Test = (&'static str, fn(Tree));
+
 pub fn tests(tree: Tree) -> Vec<Trial> {
-    let tests: [(&str, fn(Tree)); 11] = [
+    let tests: [Test; 11] = [
         ("a_delivered_message_is_read_over_imap_and_pop3", message),
         ("managesieve_begins_a_session", sieve),
         ("the_chroot_of_login_processes_may_be_kept", chroot),
@@ -36,7 +39,7 @@ pub fn tests(tree: Tree) -> Vec<Trial> {
         ("a_person_opens_a_shared_mailbox", delegated),
     ];
     let peer = format!("{}_direct", tree.dovecot());
-    let case = |(name, body): (&str, fn(Tree))| case(tree, &peer, name, body);
+    let case = |(name, body): Test| case(tree, &peer, name, body);
     tests.into_iter().map(case).collect()
 }
 

@@ -297,11 +297,12 @@ fn started(host: &Host, how: &str) {
     let devices: Vec<_> = (0..STARTING)
         .map(|n| (n, host.site.add(ANA, &format!("phone {n}"))))
         .collect();
-    let ends: Vec<String> = thread::scope(|scope| {
+    let ends: Vec<(String, Duration)> = thread::scope(|scope| {
         let one = |(n, password): (u8, String)| {
             // Each from an address of its own: Dovecot allows ten sessions from one.
             let mut imap = host.connect(Ipv4Addr::new(127, 0, 1, n));
             let label = format!("phone {n}");
+            let began = Instant::now();
             let revoke = || host.site.begin_dovelatch(&["revoke", ANA, &label]);
             // Not to wait for something: these instants are what is tested.
             let pause = |steps: u8| thread::sleep(STEP * u32::from(steps));
@@ -318,6 +319,8 @@ fn started(host: &Host, how: &str) {
             let answer = imap.answer_or_farewell();
             let output = command.wait_with_output().expect("our own child");
             assert!(output.status.success(), "{output:?}");
+            // Whatever has begun is over by now.
+            let time = began.elapsed();
             if answer.starts_with("OK ") {
                 assert_eq!(imap.hang_up(), GOODBYE, "{label}: {output:?}");
             } else {
@@ -325,7 +328,7 @@ fn started(host: &Host, how: &str) {
                 let never_began = is_refusal(&answer) || answer == GOODBYE;
                 assert!(never_began, "{label}: {answer}");
             }
-            answer
+            (answer, time)
         };
         let threads: Vec<_> = (devices.into_iter())
             .map(|device| scope.spawn(move || one(device)))
@@ -334,12 +337,14 @@ fn started(host: &Host, how: &str) {
             .map(|thread| thread.join().expect("no panic in there"))
             .collect()
     });
-    let open = ends
-        .iter()
-        .filter(|answer| answer.starts_with("OK "))
-        .count();
+    let open = ends.iter().filter(|(answer, _)| answer.starts_with("OK "));
+    let (open, worst) = (open.count(), ends.iter().map(|(_, time)| *time).max());
+    let worst = worst.expect("not empty");
     let peer = host.site.tree.dovecot();
-    eprintln!("{peer}, {how}: of {STARTING} sessions {open} had begun, and ended");
+    eprintln!(
+        "{peer}, {how}: of {STARTING} sessions {open} had begun, and all were over in {worst:.1?}"
+    );
+    assert!(worst <= LIMIT, "{ends:?}");
 }
 
 fn cached(tree: Tree) {

@@ -178,11 +178,8 @@ impl Site {
 
     /// One of them.
     pub fn socket(&self, name: &str) -> PathBuf {
-        let sockets = self.sockets().into_iter();
-        let found = sockets
-            .filter(|(other, _)| *other == name)
-            .map(|(_, path)| path);
-        found.last().expect("one of that name")
+        let found = self.sockets().into_iter().find(|(other, _)| *other == name);
+        found.expect("one of that name").1
     }
 
     /// Adds a file to the machine that will be started; `path` as in there.
