@@ -152,6 +152,8 @@ impl Connection {
         self.release_refusals(now);
         self.expire(now);
         self.take_lines(now);
+        // Most verdicts come at once: they leave with this write.
+        self.collect_verdicts(now);
         self.channel.send(now)?;
         let answered = self.channel.closing || self.channel.ended && !self.session.is_verifying();
         if answered && self.channel.is_sent() {

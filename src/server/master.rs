@@ -105,6 +105,8 @@ impl Connection {
     fn turn(&mut self, now: Instant) -> io::Result<Option<Wake>> {
         self.collect_answers(now);
         self.take_lines(now);
+        // Most answers come at once: they leave with this write.
+        self.collect_answers(now);
         self.channel.send(now)?;
         if !self.channel.is_full() {
             if let Some((ticket, query)) = self.put_off.take() {

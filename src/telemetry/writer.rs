@@ -18,6 +18,15 @@ use crate::clock;
 /// program aims for. When it is full, lines are dropped and counted.
 const MAX_QUEUED: usize = 4_096;
 
+/// How long lines are gathered: a person who watches the log does not notice.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// Most lines written together, after the first.
+const MAX_BATCH: usize = 512;
+
+/// Room kept for the next batch, in bytes.
+const KEPT: usize = 64 * 1024;
+
 /// How long the end of the program waits for the last lines. A reader that has stopped reading must
 /// not keep the daemon from stopping.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -116,28 +125,42 @@ pub(super) fn start(
 }
 
 /// A sink that fails (a closed pipe, a full disk) costs its lines and nothing else.
+///
+/// Lines that come close to each other are written together: at thousands of log-ins a second a
+/// write for each line, and waking this thread for it, would cost more than the log-in.
 fn write_lines(
     format: Format,
     mut sink: impl Write,
     lines: &Receiver<Message>,
     dropped: &AtomicU64,
 ) {
-    while let Ok(message) = lines.recv() {
+    let mut batch = Vec::new();
+    while let Ok(first) = lines.recv() {
+        thread::sleep(GATHER);
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let mut line = String::new();
             let _ = format.head(Level::WARN, clock::now(), &mut line);
             let _ = writeln!(line, "log lines dropped: count={lost}");
-            let _ = sink.write_all(line.as_bytes());
+            batch.extend_from_slice(line.as_bytes());
         }
-        match message {
-            Message::Line(line) => {
-                let _ = sink.write_all(&line);
+        let rest = std::iter::from_fn(|| lines.try_recv().ok()).take(MAX_BATCH);
+        let mut done = None;
+        for message in std::iter::once(first).chain(rest) {
+            match message {
+                Message::Line(line) => batch.extend_from_slice(&line),
+                Message::Stop { _done } => {
+                    done = Some(_done);
+                    break;
+                }
             }
-            Message::Stop { .. } => {
-                let _ = sink.flush();
-                return;
-            }
+        }
+        let _ = sink.write_all(&batch);
+        batch.clear();
+        batch.shrink_to(KEPT);
+        if done.is_some() {
+            let _ = sink.flush();
+            return;
         }
     }
 }

@@ -8,6 +8,7 @@
 //! waits while all other threads hang on a dead disk is answered by the sweeper, which therefore touches
 //! no file.
 
+mod desk;
 mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use desk::Desks;
 
 use super::flight::Flights;
 use super::inquiry::{Asker, Inquiry};
@@ -146,9 +149,7 @@ impl Verifier {
             arrived,
             reply: Reply::new(answer, tell),
         };
-        if let Err(work) = (self.0.shared.look_ups).put(lane, Work::LogIn(job), arrived) {
-            work.put_off();
-        }
+        self.0.shared.take(lane, Work::LogIn(job), arrived);
     }
 
     /// Answers one question of the auth-master side, on the look-up threads, in turn with log-ins. Calls
@@ -167,9 +168,7 @@ impl Verifier {
             query,
             asker: Asker::new(answer, tell),
         };
-        if let Err(work) = (self.0.shared.look_ups).put(lane, Work::Inquiry(inquiry), arrived) {
-            work.put_off();
-        }
+        self.0.shared.take(lane, Work::Inquiry(inquiry), arrived);
     }
 
     /// How many hashes have been computed on the way to an answer since the start: for tests that count
@@ -225,6 +224,7 @@ impl Pool {
 
     /// Look-ups first: what they find admissible is still hashed. The book last: all others write in it.
     fn stop(&self) {
+        self.shared.desks.end();
         self.shared.look_ups.close();
         join(&self.looking);
         self.shared.hashes.close();
@@ -241,6 +241,7 @@ impl Pool {
 /// theirs. What waits is answered still, *try later* where it was not hashed yet.
 impl Drop for Pool {
     fn drop(&mut self) {
+        self.shared.desks.end();
         self.shared.look_ups.close();
         self.shared.hashes.close();
         self.shared.ended_secrets.close();
@@ -262,6 +263,7 @@ fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
 struct Shared {
     settings: Settings,
     identity: Identity,
+    desks: Desks,
     look_ups: Station<Queue<u32, Work>>,
     hashes: Station<Flights<Mailbox, Pair, Hashing>>,
     ended_secrets: Station<Queue<Mailbox, Suspect>>,
@@ -285,7 +287,10 @@ impl Shared {
     ) -> Self {
         let all = threads.saturating_mul(HASHES_PER_THREAD);
         let lane = all / LANES_AT_LEAST;
+        let desks = thread::available_parallelism().map_or(1, usize::from);
+        let desk = |_| Checker::over(settings.database.clone(), &identity);
         Self {
+            desks: Desks::new((0..desks).map(desk)),
             settings,
             identity,
             look_ups: Station::new(Queue::new(LOOK_UPS)),
@@ -298,6 +303,14 @@ impl Shared {
             passed_over: PassedOver::default(),
             ended: Mutex::new(false),
             ending: Condvar::new(),
+        }
+    }
+
+    fn take(&self, lane: u32, work: Work, arrived: Instant) {
+        let left = self.at_once(work);
+        let left = left.map(|work| self.look_ups.put(lane, work, arrived));
+        if let Some(Err(work)) = left {
+            work.put_off();
         }
     }
 

@@ -24,8 +24,16 @@ impl Shared {
 
     pub(super) fn look_up(&self, checker: &mut Checker, job: Job) {
         match self.told(checker.look_up(Some(&self.memo), &job.attempt, now())) {
-            Err(outcome) | Ok(Looked::Decided(outcome)) => self.answer(job, outcome),
-            Ok(Looked::Ended(password, tombstone)) => {
+            Ok(looked) => self.go_on(job, looked),
+            Err(outcome) => self.answer(job, outcome),
+        }
+    }
+
+    /// After a look-up.
+    pub(super) fn go_on(&self, job: Job, looked: Looked) {
+        match looked {
+            Looked::Decided(outcome) => self.answer(job, outcome),
+            Looked::Ended(password, tombstone) => {
                 let Job {
                     attempt, mut reply, ..
                 } = job;
@@ -42,7 +50,7 @@ impl Shared {
                     self.pass_over(suspect);
                 }
             }
-            Ok(Looked::Admissible(password, admissible)) => {
+            Looked::Admissible(password, admissible) => {
                 let pair = self.memo.pair(&password, admissible.phc());
                 let (mailbox, arrived) = (admissible.mailbox().clone(), job.arrived);
                 let hashing = Hashing {

@@ -1,0 +1,97 @@
+//! Where whoever asks is answered at once, on its own thread.
+//!
+//! A look-up takes some microseconds, and handing it to another thread and the answer back takes several
+//! times that. So the sockets' threads look up by themselves, with the database connection of a desk
+//! that is free, and what needs no hash has its answer then. All else goes the long way, over the
+//! look-up threads: where no desk is free, where there is any trouble, which they know how to deal with, and
+//! for a while after a look-up that took long, because a slow disk must not stop the sockets.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+use super::super::Checker;
+use super::super::job::Work;
+use super::{Shared, monotonic, now};
+
+/// A look-up that takes longer waited for the disk, or for a lock.
+const SLOW: Duration = Duration::from_millis(10);
+
+/// For how long nobody is answered at once after that.
+const CLOSED: Duration = Duration::from_secs(1);
+
+/// One for each thread that may ask.
+#[derive(Debug)]
+pub(super) struct Desks {
+    desks: Vec<Mutex<Checker>>,
+    since: Instant,
+    /// In milliseconds from `since`.
+    closed_until: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Desks {
+    pub(super) fn new(desks: impl IntoIterator<Item = Checker>) -> Self {
+        Self {
+            desks: desks.into_iter().map(Mutex::new).collect(),
+            since: monotonic(),
+            closed_until: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on nobody is answered here.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    fn free(&self, now: Instant) -> Option<MutexGuard<'_, Checker>> {
+        let closed = self.millis(now) < self.closed_until.load(Ordering::Relaxed)
+            || self.ended.load(Ordering::Relaxed);
+        if closed {
+            return None;
+        }
+        self.desks.iter().find_map(|desk| match desk.try_lock() {
+            Ok(checker) => Some(checker),
+            // What a panic left behind was thrown away.
+            Err(TryLockError::Poisoned(checker)) => Some(checker.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        })
+    }
+
+    /// A look-up took from `begun` to `done`.
+    fn took(&self, begun: Instant, done: Instant) {
+        if done.saturating_duration_since(begun) > SLOW {
+            let until = self.millis(done + CLOSED);
+            self.closed_until.store(until, Ordering::Relaxed);
+        }
+    }
+
+    fn millis(&self, time: Instant) -> u64 {
+        let since = time.saturating_duration_since(self.since);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Shared {
+    /// Answers if that can be done at once, else hands the work back.
+    pub(super) fn at_once(&self, work: Work) -> Option<Work> {
+        let begun = now();
+        let Some(mut checker) = self.desks.free(begun.monotonic) else {
+            return Some(work);
+        };
+        let mut left = None;
+        self.guarded(&mut checker, |checker| match work {
+            Work::LogIn(job) => match checker.look_up(Some(&self.memo), &job.attempt, begun) {
+                Ok(looked) => self.go_on(job, looked),
+                Err(_) => left = Some(Work::LogIn(job)),
+            },
+            Work::Inquiry(inquiry) => match checker.inquire(&inquiry.query, begun) {
+                Ok((answer, outcome)) => inquiry.asker.send(answer, outcome.as_ref()),
+                Err(_) => left = Some(Work::Inquiry(inquiry)),
+            },
+        });
+        self.desks.took(begun.monotonic, monotonic());
+        left
+    }
+}
