@@ -67,6 +67,50 @@ fn every_file_for_administrators_is_in_a_document() {
     );
 }
 
+/// The daemon refuses a socket that its configuration does not name, and the two modes have different ones. A
+/// drop-in cannot empty `Sockets=` (systemd.service(5)), and `Also=` would enable again what was disabled.
+#[test]
+fn socket_units_join_the_service_and_it_names_none() {
+    let service = read("packaging/systemd/dovelatch.service");
+    for key in ["Sockets=", "Also="] {
+        assert!(!service.lines().any(|line| line.starts_with(key)), "{key}");
+    }
+    let units = files(&Path::new(ROOT).join("packaging/systemd"));
+    let sockets = units
+        .into_iter()
+        .filter(|unit| unit.extension().is_some_and(|end| end == "socket"));
+    let mut configurations = ["contrib/dovelatch.toml", "contrib/dovelatch-direct.toml"]
+        .map(read)
+        .concat();
+    // A listener without a name has that of its type.
+    configurations.extend(["login", "master", "userdb"].map(|kind| format!("name = {kind:?}")));
+    for socket in sockets {
+        let text = fs::read_to_string(&socket).expect("a unit of ours");
+        let has = |wanted: &str| text.lines().any(|line| line == wanted);
+        assert!(has("Service=dovelatch.service"), "{}", socket.display());
+        assert!(
+            has("WantedBy=sockets.target dovelatch.service"),
+            "{}",
+            socket.display()
+        );
+        let value = |key: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(key))
+                .expect("set")
+        };
+        for wanted in [
+            format!("name = {:?}", value("FileDescriptorName=")),
+            format!("path = {:?}", value("ListenStream=")),
+        ] {
+            assert!(
+                configurations.contains(&wanted),
+                "{}: {wanted}",
+                socket.display()
+            );
+        }
+    }
+}
+
 #[test]
 fn every_test_that_the_advisories_name_exists() {
     let sources = ["src", "tests"]
