@@ -14,7 +14,7 @@ use crate::machine::{Machine, greets};
 use crate::site::{CONFIG, Site, shipped};
 use crate::tree::Tree;
 use crate::wait::until;
-use crate::{case, dovecot, postfix, postfix_accepts};
+use crate::{case, dovecot, postfix, postfix_accepts, units};
 
 const ANA: &str = "ana@example.org";
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -172,34 +172,13 @@ fn smtp_through_systemd(tree: Tree) {
     site.file("/etc/dovelatch/dovelatch.toml", shipped(CONFIG));
 
     // Not in the order of the configuration: the names decide.
-    let units = ["postfix", "lua"]
-        .map(|name| shipped(&format!("packaging/systemd/dovelatch-{name}.socket")));
-    let values = |key| units.each_ref().map(|unit| value(unit, key));
-    let (paths, names) = (
-        values("ListenStream"),
-        values("FileDescriptorName").join(":"),
-    );
-    let [path, lua] = paths;
-    let activate = format!(
-        "systemd-socket-activate --listen={path} --listen={lua} --fdname={names} dovelatch serve"
-    );
-    // systemd gives a socket its owner before anybody can connect; here Postfix must come later.
-    let [user, ..] = values("SocketUser");
-    let [group, ..] = values("SocketGroup");
-    let [mode, ..] = values("SocketMode");
+    let activate = units::activate(&["postfix", "lua"]);
     let postfix = format!(
-        "sh -c 'until [ -S {path} ]; do sleep 0.1; done
-            chown {user}:{group} {path}; chmod {mode} {path}; exec {}'",
+        "sh -c '{} exec {}'",
+        units::own(&["postfix"]),
         postfix::COMMAND
     );
     let machine = Machine::start(&site, &[&activate, &postfix], &[postfix::SUBMISSION]);
     postfix_accepts(&Smtp::connect(&machine, HERE, postfix::SUBMISSION).plain(ANA, &password));
     assert!(greets(&site.socket("lua")));
-}
-
-fn value<'a>(unit: &'a str, key: &str) -> &'a str {
-    let value = unit
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    value.expect("the unit sets it")
 }

@@ -12,10 +12,10 @@ use crate::conversation::{Imap, Lmtp, Pop3, Sieve};
 use crate::daemon::{Daemon, Held};
 use crate::dovecot::{self, Chroot};
 use crate::machine::Machine;
-use crate::site::Site;
+use crate::site::{DIRECT_CONFIG, Site, shipped};
 use crate::tree::Tree;
 use crate::wait::{LONG, until};
-use crate::{case, dovecot_accepts, dovecot_refuses};
+use crate::{case, dovecot_accepts, dovecot_refuses, units};
 
 const ANA: &str = "ana@example.org";
 const BEN: &str = "ben@example.org";
@@ -40,7 +40,15 @@ pub fn tests(tree: Tree) -> Vec<Trial> {
     ];
     let peer = format!("{}_direct", tree.dovecot());
     let case = |(name, body): Test| case(tree, &peer, name, body);
-    tests.into_iter().map(case).collect()
+    let mut tests: Vec<_> = tests.into_iter().map(case).collect();
+    // The daemon runs in the machine there.
+    if tree.unusable().is_some() || tree.runs_what_the_host_built() {
+        tests.push(case((
+            "units_and_configuration_serve_as_they_are_shipped",
+            as_shipped,
+        )));
+    }
+    tests
 }
 
 /// A host in direct mode, and who runs on it.
@@ -125,8 +133,10 @@ fn chroot(tree: Tree) {
     dovecot::install_direct(&site, Chroot::Kept);
     let password = site.add(ANA, "phone");
     let _daemon = Daemon::start(&site);
-    // The daemon runs outside, so its socket is bound to the name that contrib/dovelatch-direct.toml would
-    // give it; the directory is that of contrib/dovecot/dovelatch-chroot.tmpfiles.
+    // The daemon runs outside, so its socket is bound to the name that the drop-in for its socket unit gives
+    // it; the directory is that of contrib/dovecot/dovelatch-chroot.tmpfiles.
+    let drop_in = shipped("packaging/systemd/dovelatch-login.socket.d/chroot.conf");
+    assert!(drop_in.contains("\nListenStream=/run/dovecot/login/dovelatch.d/auth\n"));
     let boot = "sh -c \"mkdir -p /run/dovecot/login/dovelatch.d && chmod 0755 /run/dovecot && \
                 chgrp dovenull /run/dovecot/login && chmod 0750 /run/dovecot/login && \
                 touch /run/dovecot/login/dovelatch.d/auth && \
@@ -149,6 +159,27 @@ fn chroot(tree: Tree) {
         !chroots.is_empty() && chroots.iter().all(kept),
         "{chroots:?}"
     );
+}
+
+/// Daemon and mail processes know one another's process ids here, as on an installed system.
+fn as_shipped(tree: Tree) {
+    const UNITS: [&str; 3] = ["userdb", "master", "login"];
+    let site = Site::direct(tree, &[ANA]);
+    dovecot::install_direct(&site, Chroot::GivenUp);
+    site.file("/etc/dovelatch/dovelatch.toml", shipped(DIRECT_CONFIG));
+    let password = site.add(ANA, "phone");
+    let start = format!("sh -c '{} exec {}'", units::own(&UNITS), dovecot::COMMAND);
+    let daemon = units::activate(&UNITS);
+    let machine = Machine::start(&site, &[&daemon, &start], &dovecot::DIRECT_PORTS);
+    let mut lmtp = Lmtp::connect(&machine, HERE);
+    for answer in [lmtp.recipient(ANA), lmtp.message("Read me.")] {
+        assert!(answer.starts_with("250 "), "{answer}");
+    }
+    let mut imap = Imap::connect(&machine, HERE);
+    dovecot_accepts(&imap.login(ANA, &password));
+    assert!(imap.read_message().contains("Read me."));
+    let home = site.path("vmail/example.org/ana");
+    assert!(home.is_dir(), "where the shipped [userdb] says");
 }
 
 /// The root directories of all processes of that name: a tree may lack `pgrep`.

@@ -1,7 +1,7 @@
 //! The program among its real peers: Dovecot 2.3 and 2.4, Postfix 3.7 and 3.10, from a log-in to a
 //! message read. Each test has a mail host of its own (site.rs), with the peers in a throw-away
 //! machine (machine.rs, boot.sh) over a Debian tree (../support/tree.rs, tests/trees) and the daemon beside it
-//! (daemon.rs). The tests themselves are in lua_mode.rs, doveadm.rs, submission.rs, webmail.rs, away.rs,
+//! (daemon.rs, units.rs). The tests themselves are in lua_mode.rs, doveadm.rs, submission.rs, webmail.rs, away.rs,
 //! delegation.rs, direct.rs, ending.rs, unkicked.rs, limits.rs and demo.rs.
 //!
 //! Without root or without a tree a test is ignored, and its kind says why: libtest cannot decide
@@ -36,6 +36,7 @@ mod site;
 mod submission;
 #[path = "../support/tree.rs"]
 mod tree;
+mod units;
 mod unkicked;
 #[path = "../support/wait.rs"]
 mod wait;
