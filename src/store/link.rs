@@ -118,6 +118,8 @@ impl Drop for Lease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
     Reading,
+    /// On a thread that must not wait.
+    ReadingAtOnce,
     Writing,
 }
 
@@ -128,6 +130,8 @@ impl For {
             // Readers of a write-ahead log hardly ever meet one: only while the log is recovered after
             // a crash, or in a database taken out of WAL mode by hand.
             Self::Reading => Duration::from_secs(2),
+            // Somebody else asks again, who may wait.
+            Self::ReadingAtOnce => Duration::ZERO,
             // What is to be written waits in memory meanwhile, and is tried again.
             Self::Writing => Duration::from_millis(100),
         }
@@ -249,7 +253,19 @@ impl Slot {
 impl Open {
     fn new(link: &Link, now: Instant) -> Result<Self, Error> {
         let (path, shared) = (link.names.database.as_path(), &link.identity);
-        let mut held = locked(&shared.0.held);
+        let mut held = match link.purpose {
+            For::Reading | For::Writing => locked(&shared.0.held),
+            // Another one opens at this moment, and waits for the disk perhaps.
+            For::ReadingAtOnce => match shared.0.held.try_lock() {
+                Ok(held) => held,
+                Err(TryLockError::Poisoned(held)) => held.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Unavailable {
+                        path: path.to_owned(),
+                    });
+                }
+            },
+        };
         let before = Files::at(&link.names)?;
         let deleted = |files: Files| files.database == before.database && files != before;
         if held.files.is_some_and(deleted) {
@@ -266,12 +282,12 @@ impl Open {
         match link.purpose {
             // It opens for writing because a reader of a write-ahead log must write its index; nothing
             // else.
-            For::Reading => open::set(&connection, "query_only", "ON")?,
+            For::Reading | For::ReadingAtOnce => open::set(&connection, "query_only", "ON")?,
             // The daemon writes the log back on another thread.
             For::Writing => open::set(&connection, "wal_autocheckpoint", "0")?,
         }
         open::require_newest_schema(&connection, path)?;
-        if link.purpose == For::Reading {
+        if link.purpose != For::Writing {
             // All of them now, so that SQLite prepares one again if the schema changes, and says so.
             for question in decode::QUESTIONS {
                 connection.prepare_cached(question)?;
@@ -314,7 +330,7 @@ impl Open {
             return Ok(None);
         }
         // A newer program may have changed the schema in place. For reading, `rows` looks after that.
-        if link.purpose == For::Reading {
+        if link.purpose != For::Writing {
             return Ok(Some(self));
         }
         match self.require_newest_schema() {

@@ -26,6 +26,13 @@ impl Reader {
         }
     }
 
+    /// The same for a thread that must not wait: where a lock is in the way, that is an error at once.
+    pub fn at_once(path: PathBuf, identity: Identity) -> Self {
+        Self {
+            link: Link::new(path, identity, For::ReadingAtOnce),
+        }
+    }
+
     /// The mailbox of that name and its one secret with the tag of that password; the same query for
     /// a name that is none and for a password that has no tag.
     ///
