@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use super::line::Lines;
 use super::now;
 use crate::model::Mailbox;
-use crate::wire::escape::escaped;
+use crate::wire::auth_master::{Command, MasterId, NoReply, Reply};
 
 /// How long this may take: it is done before the first kick, so that nobody comes back in by the cache.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Orders in one round, as many as one connection takes with its answers unread.
+/// Orders in one round: 64 of 280 bytes at most are 18 KB, which a socket takes with its answers unread.
 const AT_ONCE: usize = 64;
 
 /// Empties the cache for these mailboxes. No socket there, or nobody who answers: nothing to empty.
@@ -29,16 +29,25 @@ pub(super) fn flush(base_dir: &Path, mailboxes: &BTreeSet<&Mailbox>, deadline: I
 
 fn try_flush(path: &Path, mailboxes: &BTreeSet<&Mailbox>, until: Instant) -> io::Result<()> {
     let mut lines = Lines::connect(path, until)?;
-    lines.send(b"VERSION\t1\t1\n", until)?;
+    lines.send(Command::hello().encode().expose(), until)?;
     let mailboxes: Vec<&Mailbox> = mailboxes.iter().copied().collect();
     for some in mailboxes.chunks(AT_ONCE) {
         let orders: Vec<u8> = (1..).zip(some).flat_map(order).collect();
         lines.send(&orders, until)?;
         let mut open = some.len();
         while open > 0 {
-            // Whatever is no answer belongs to the greeting.
-            if is_answer(lines.next(until)?.expose()) {
-                open -= 1;
+            match Reply::parse(lines.next(until)?.expose()) {
+                Ok(Reply::Flushed { .. } | Reply::Fail { .. }) => open -= 1,
+                // Nobody asked.
+                Ok(
+                    Reply::User { .. }
+                    | Reply::Pass { .. }
+                    | Reply::NotFound { .. }
+                    | Reply::Name { .. }
+                    | Reply::Done { .. },
+                ) => {}
+                // The greeting.
+                Err(NoReply) => {}
             }
         }
     }
@@ -46,14 +55,11 @@ fn try_flush(path: &Path, mailboxes: &BTreeSet<&Mailbox>, until: Instant) -> io:
 }
 
 fn order((id, mailbox): (u32, &&Mailbox)) -> Vec<u8> {
-    let mut order = format!("CACHE-FLUSH\t{id}\t").into_bytes();
-    order.extend(escaped(mailbox.as_str().as_bytes()).flatten());
-    order.push(b'\n');
-    order
-}
-
-fn is_answer(line: &[u8]) -> bool {
-    line.starts_with(b"OK\t") || line.starts_with(b"FAIL\t")
+    let order = Command::CacheFlush {
+        id: MasterId(id),
+        users: vec![mailbox.as_str().as_bytes().to_vec()],
+    };
+    order.encode().expose().to_vec()
 }
 
 #[cfg(test)]
@@ -64,11 +70,5 @@ mod tests {
     fn order_names_the_mailbox() {
         let mailbox = "ana@example.org".parse().unwrap();
         assert_eq!(order((7, &&mailbox)), b"CACHE-FLUSH\t7\tana@example.org\n");
-    }
-
-    #[test]
-    fn greeting_is_no_answer() {
-        assert!(is_answer(b"OK\t1\t0") && is_answer(b"FAIL\t1"));
-        assert!(!is_answer(b"VERSION\t1\t1") && !is_answer(b"SPID\t17"));
     }
 }

@@ -17,8 +17,8 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::select;
 use tracing::warn;
 
-use super::connection;
-use super::master;
+use super::auth_client;
+use super::auth_master;
 use super::os::{self, Lock, Node};
 use super::{Drain, Error, Shared, now};
 use crate::config::Listener;
@@ -70,15 +70,15 @@ impl Owner {
 /// What is spoken on the connections of a socket.
 #[derive(Debug, Clone)]
 pub(super) enum Service {
-    Client(Arc<connection::Context>),
-    Master(Arc<master::Context>),
+    Client(Arc<auth_client::Context>),
+    Master(Arc<auth_master::Context>),
 }
 
 impl Service {
     async fn serve(self, stream: UnixStream, drain: Drain) {
         match self {
-            Self::Client(context) => connection::run(stream, context, drain).await,
-            Self::Master(context) => master::run(stream, context, drain).await,
+            Self::Client(context) => auth_client::run(stream, context, drain).await,
+            Self::Master(context) => auth_master::run(stream, context, drain).await,
         }
     }
 

@@ -3,16 +3,16 @@
 //! Sockets are bound (or taken from systemd) first, as the user that started the daemon. If that is
 //! root it then becomes, for good, the owner of the database; until there is one, every log-in is
 //! answered *try later* and nothing but that path is looked at. One task accepts for each socket
-//! ([`listener`]), one serves each connection ([`connection`]); they share handles and nothing else.
+//! ([`listener`]), one serves each connection ([`auth_client`], [`auth_master`]); they share handles and nothing else.
 //! [`serve`] is the whole of `dovelatch serve`; [`Running`] is the same for the demo and tests.
 
+mod auth_client;
+mod auth_master;
 mod channel;
-mod connection;
 mod database;
 mod error;
 mod handover;
 mod listener;
-mod master;
 mod os;
 mod output;
 mod rated;
@@ -33,7 +33,7 @@ pub use error::{Error, Kind};
 
 use crate::config::{Config, Environment, Listener, ListenerType};
 use crate::session::finished::Table;
-use crate::session::{auth_client, auth_master};
+use crate::session::{auth_client as client, auth_master as master};
 use crate::store::{Identity, Keep};
 use crate::verify::{self, Verifier};
 use database::Database;
@@ -193,6 +193,8 @@ impl Server {
         let identity = Identity::default();
         let settings = verify::Settings {
             database: config.database.clone(),
+            // As many as the runtime has threads.
+            desks: tokio::runtime::Handle::current().metrics().num_workers(),
             threads: config.hash.threads,
             uses: config.keep.uses,
             keep: Keep {
@@ -306,14 +308,14 @@ fn service(
     shared: &Arc<Shared>,
 ) -> Result<Service, Error> {
     let (name, shared) = (Arc::from(listener.name.as_str()), Arc::clone(shared));
-    let client = |kind, name, shared| {
-        let settings = auth_client::Settings {
+    let on_client = |kind, name, shared| {
+        let settings = client::Settings {
             kind,
             mechanisms: listener.mechanisms.clone(),
             default_domain: config.default_domain.clone(),
             separator: config.separator,
         };
-        Service::Client(Arc::new(connection::Context {
+        Service::Client(Arc::new(auth_client::Context {
             name,
             mechanisms: listener.mechanisms.clone(),
             failure_delay: listener.failure_delay,
@@ -321,29 +323,29 @@ fn service(
             shared,
         }))
     };
-    let master = |kind, name, shared| {
+    let on_master = |kind, name, shared| {
         // The configuration is refused without it.
         let userdb = config.userdb.clone().ok_or(Error::NoUserdb)?;
-        let settings = auth_master::Settings {
+        let settings = master::Settings {
             kind,
             userdb,
             default_domain: config.default_domain.clone(),
         };
-        Ok(Service::Master(Arc::new(master::Context {
+        Ok(Service::Master(Arc::new(auth_master::Context {
             name,
             open_to_all: match kind {
-                auth_master::Kind::Userdb => socket.open_to_all(&listener.name),
-                auth_master::Kind::Master => None,
+                master::Kind::Userdb => socket.open_to_all(&listener.name),
+                master::Kind::Master => None,
             },
             settings: Arc::new(settings),
             shared,
         })))
     };
     match listener.kind {
-        ListenerType::Auth => Ok(client(auth_client::Kind::Client, name, shared)),
-        ListenerType::Login => Ok(client(auth_client::Kind::Login, name, shared)),
-        ListenerType::Master => master(auth_master::Kind::Master, name, shared),
-        ListenerType::Userdb => master(auth_master::Kind::Userdb, name, shared),
+        ListenerType::Auth => Ok(on_client(client::Kind::Client, name, shared)),
+        ListenerType::Login => Ok(on_client(client::Kind::Login, name, shared)),
+        ListenerType::Master => on_master(master::Kind::Master, name, shared),
+        ListenerType::Userdb => on_master(master::Kind::Userdb, name, shared),
     }
 }
 

@@ -83,12 +83,10 @@ impl Table {
         let named = |end: Key| (by.client_pid, by.auth_id, end);
         let candidates = self.by_name.range(named(Key::FIRST)..=named(Key::LAST));
         // Cookies are random: there is one at most.
-        let mut found = None;
-        for &(_, _, key) in candidates {
-            if self.requests.get(&key)?.cookie == by.cookie {
-                found = Some(key);
-            }
-        }
+        let found = candidates.map(|&(_, _, key)| key).find(|key| {
+            let kept = self.requests.get(key);
+            kept.is_some_and(|kept| kept.cookie == by.cookie)
+        });
         self.remove(found?).map(|finished| finished.admitted)
     }
 

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, Params, Row, StatementStatus};
 
 use super::Error;
-use super::sqlite::open;
+use super::sqlite::{decode, open};
 use crate::password::tag::TagKey;
 
 /// How long after a failure to open, or after opening a file that proved damaged, the next attempt
@@ -118,6 +118,8 @@ impl Drop for Lease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
     Reading,
+    /// On a thread that must not wait.
+    ReadingAtOnce,
     Writing,
 }
 
@@ -128,6 +130,8 @@ impl For {
             // Readers of a write-ahead log hardly ever meet one: only while the log is recovered after
             // a crash, or in a database taken out of WAL mode by hand.
             Self::Reading => Duration::from_secs(2),
+            // Somebody else asks again, who may wait.
+            Self::ReadingAtOnce => Duration::ZERO,
             // What is to be written waits in memory meanwhile, and is tried again.
             Self::Writing => Duration::from_millis(100),
         }
@@ -137,7 +141,7 @@ impl For {
 /// One connection. It opens and reopens by itself.
 #[derive(Debug)]
 pub(super) struct Link {
-    path: PathBuf,
+    names: Names,
     identity: Identity,
     purpose: For,
     /// Locked for as long as a question takes; between questions another link may close what is in
@@ -156,6 +160,7 @@ struct Slot {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) connection: Connection,
+    path: PathBuf,
     files: Files,
     since: Instant,
     identity: [u8; 16],
@@ -169,7 +174,7 @@ impl Link {
     pub(super) fn new(path: PathBuf, identity: Identity, purpose: For) -> Self {
         let slot = identity.new_slot();
         Self {
-            path,
+            names: Names::of(path),
             identity,
             purpose,
             slot,
@@ -193,13 +198,23 @@ impl Link {
         {
             slot.open = None;
         }
+        // Asked again it would not notice: its statements are those for the new schema now.
+        let is_other = |error: &Error| {
+            matches!(
+                error,
+                Error::SchemaTooNew { .. } | Error::SchemaTooOld { .. }
+            )
+        };
+        if answer.as_ref().is_err_and(is_other) {
+            slot.open = None;
+        }
         answer
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if let (Some(open), Ok(now)) = (locked(&self.slot).open.take(), Files::at(&self.path)) {
+        if let (Some(open), Ok(now)) = (locked(&self.slot).open.take(), Files::at(&self.names)) {
             open.close(now);
         }
     }
@@ -208,9 +223,9 @@ impl Drop for Link {
 impl Slot {
     /// The connection to the database that lies at the path now.
     fn ready(&mut self, link: &Link, now: Instant) -> Result<&mut Open, Error> {
-        let (path, identity) = (link.path.as_path(), &link.identity);
+        let path = link.names.database.as_path();
         let opened = match self.open.take() {
-            Some(open) => open.still_current(path, identity),
+            Some(open) => open.still_current(link),
             None => Ok(None),
         };
         let ready = opened.and_then(|open| match open {
@@ -237,9 +252,21 @@ impl Slot {
 
 impl Open {
     fn new(link: &Link, now: Instant) -> Result<Self, Error> {
-        let (path, shared) = (link.path.as_path(), &link.identity);
-        let mut held = locked(&shared.0.held);
-        let before = Files::at(path)?;
+        let (path, shared) = (link.names.database.as_path(), &link.identity);
+        let mut held = match link.purpose {
+            For::Reading | For::Writing => locked(&shared.0.held),
+            // Another one opens at this moment, and waits for the disk perhaps.
+            For::ReadingAtOnce => match shared.0.held.try_lock() {
+                Ok(held) => held,
+                Err(TryLockError::Poisoned(held)) => held.into_inner(),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Unavailable {
+                        path: path.to_owned(),
+                    });
+                }
+            },
+        };
+        let before = Files::at(&link.names)?;
         let deleted = |files: Files| files.database == before.database && files != before;
         if held.files.is_some_and(deleted) {
             // An idle reader may never ask again, and so never notice by itself.
@@ -255,13 +282,20 @@ impl Open {
         match link.purpose {
             // It opens for writing because a reader of a write-ahead log must write its index; nothing
             // else.
-            For::Reading => open::set(&connection, "query_only", "ON")?,
+            For::Reading | For::ReadingAtOnce => open::set(&connection, "query_only", "ON")?,
             // The daemon writes the log back on another thread.
             For::Writing => open::set(&connection, "wal_autocheckpoint", "0")?,
         }
         open::require_newest_schema(&connection, path)?;
+        if link.purpose != For::Writing {
+            // All of them now, so that SQLite prepares one again if the schema changes, and says so.
+            for question in decode::QUESTIONS {
+                connection.prepare_cached(question)?;
+            }
+            open::require_newest_schema(&connection, path)?;
+        }
         let meta = open::meta(&connection)?;
-        let files = Files::at(path)?;
+        let files = Files::at(&link.names)?;
         if files.database != before.database {
             // Replaced in this very moment: which of the two was opened?
             return Err(Error::Replaced {
@@ -278,6 +312,7 @@ impl Open {
         drop(held);
         Ok(Self {
             connection,
+            path: path.to_owned(),
             files,
             since: now,
             identity: meta.identity,
@@ -288,19 +323,48 @@ impl Open {
 
     /// `None` if other files lie at the path now, or the identity was forgotten. An error closes the
     /// connection too: while there is no database at the path, the one that was there says nothing.
-    fn still_current(self, path: &Path, identity: &Identity) -> Result<Option<Self>, Error> {
-        let now = Files::at(path)?;
-        if now != self.files || identity.pinned() != Some(self.identity) {
+    fn still_current(self, link: &Link) -> Result<Option<Self>, Error> {
+        let now = Files::at(&link.names)?;
+        if now != self.files || link.identity.pinned() != Some(self.identity) {
             self.close(now);
             return Ok(None);
         }
-        // A newer program may have changed the schema in place.
-        match open::require_newest_schema(&self.connection, path) {
+        // A newer program may have changed the schema in place. For reading, `rows` looks after that.
+        if link.purpose != For::Writing {
+            return Ok(Some(self));
+        }
+        match self.require_newest_schema() {
             Ok(()) => Ok(Some(self)),
             Err(error @ (Error::SchemaTooNew { .. } | Error::SchemaTooOld { .. })) => Err(error),
             // The question itself will meet the same trouble, and say what it is.
             Err(_) => Ok(Some(self)),
         }
+    }
+
+    /// The rows of one of [`decode::QUESTIONS`].
+    ///
+    /// If a newer program has changed the schema since they were prepared, SQLite prepares this one again,
+    /// and what it says is worth nothing then. Noticing it by that costs nothing; asking for the version each
+    /// time was a read transaction of its own.
+    pub(super) fn rows<T>(
+        &self,
+        question: &'static str,
+        values: impl Params,
+        decode: impl FnMut(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let mut statement = self.connection.prepare_cached(question)?;
+        let rows = statement
+            .query_and_then(values, decode)
+            .map_err(Error::from)
+            .and_then(Iterator::collect);
+        if statement.reset_status(StatementStatus::RePrepare) > 0 {
+            self.require_newest_schema()?;
+        }
+        rows
+    }
+
+    fn require_newest_schema(&self) -> Result<(), Error> {
+        open::require_newest_schema(&self.connection, &self.path)
     }
 
     /// Closes it where these files lie at the path.
@@ -329,21 +393,39 @@ struct Files {
     index: Option<File>,
 }
 
-impl Files {
-    fn at(path: &Path) -> Result<Self, Error> {
+/// Where these files lie.
+#[derive(Debug)]
+struct Names {
+    database: PathBuf,
+    log: PathBuf,
+    index: PathBuf,
+}
+
+impl Names {
+    fn of(database: PathBuf) -> Self {
         let beside = |suffix: &str| {
-            let mut name = OsString::from(path);
+            let mut name = OsString::from(&database);
             name.push(suffix);
-            std::fs::metadata(name)
-                .ok()
-                .map(|found| (found.dev(), found.ino()))
+            PathBuf::from(name)
         };
-        let database =
-            std::fs::metadata(path).map_err(|error| Error::from_metadata(path, error))?;
-        Ok(Self {
-            database: (database.dev(), database.ino()),
+        Self {
             log: beside("-wal"),
             index: beside("-shm"),
+            database,
+        }
+    }
+}
+
+impl Files {
+    fn at(names: &Names) -> Result<Self, Error> {
+        let file = |found: std::fs::Metadata| (found.dev(), found.ino());
+        let beside = |name: &Path| std::fs::metadata(name).ok().map(file);
+        let database = std::fs::metadata(&names.database)
+            .map_err(|error| Error::from_metadata(&names.database, error))?;
+        Ok(Self {
+            database: file(database),
+            log: beside(&names.log),
+            index: beside(&names.index),
         })
     }
 }

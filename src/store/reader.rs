@@ -26,6 +26,13 @@ impl Reader {
         }
     }
 
+    /// The same for a thread that must not wait: where a lock is in the way, that is an error at once.
+    pub fn at_once(path: PathBuf, identity: Identity) -> Self {
+        Self {
+            link: Link::new(path, identity, For::ReadingAtOnce),
+        }
+    }
+
     /// The mailbox of that name and its one secret with the tag of that password; the same query for
     /// a name that is none and for a password that has no tag.
     ///
@@ -172,11 +179,8 @@ impl Reader {
     /// to its owner.
     pub fn home(&mut self, mailbox: &Mailbox, now: Instant) -> Result<Option<Home>, Error> {
         let home = self.link.ask(now, |open| {
-            open.connection
-                .prepare_cached(decode::HOME)?
-                .query_and_then([mailbox.as_str()], decode::home)?
-                .next()
-                .transpose()
+            let homes = open.rows(decode::HOME, [mailbox.as_str()], decode::home)?;
+            Ok(homes.into_iter().next())
         })?;
         // A damaged index can lead to a row of another name.
         if home.as_ref().is_some_and(|home| home.mailbox != *mailbox) {
@@ -201,10 +205,7 @@ impl Reader {
         let behind = after.map_or("", Mailbox::as_str);
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let names: Vec<Mailbox> = self.link.ask(now, |open| {
-            open.connection
-                .prepare_cached(decode::NAMES)?
-                .query_and_then(params![behind, most], decode::name)?
-                .collect()
+            open.rows(decode::NAMES, params![behind, most], decode::name)
         })?;
         // With a damaged index somebody who asks for page after page might never come to the end.
         let mut before = after;
@@ -234,7 +235,7 @@ impl Reader {
 
     fn ask_delegated(
         &mut self,
-        sql: &str,
+        sql: &'static str,
         wanted: Option<&Mailbox>,
         person: Option<&Person>,
         tag_or_secret: impl FnOnce(&Open) -> i64,
@@ -245,15 +246,10 @@ impl Reader {
         let person_name = person.map_or("", Person::as_str);
         let delegated = self.link.ask(now, |open| {
             let tag_or_secret = tag_or_secret(open);
-            open.connection
-                .prepare_cached(sql)?
-                .query_and_then(
-                    params![wanted_name, person_name, tag_or_secret],
-                    decode::delegated,
-                )?
-                .next()
-                // The query begins with a row of its own.
-                .unwrap_or_else(|| Err(Error::undecodable("mailbox")))
+            let values = params![wanted_name, person_name, tag_or_secret];
+            let rows = open.rows(sql, values, decode::delegated)?;
+            // The query begins with a row of its own.
+            (rows.into_iter().next()).ok_or_else(|| Error::undecodable("mailbox"))
         })?;
         // A damaged index can lead to rows of other names.
         let other_wanted = (delegated.wanted.as_ref())
@@ -270,10 +266,11 @@ impl Reader {
 }
 
 /// Autocommit: a reader inside a transaction would see an old state, and keep the log growing.
-fn answer(open: &Open, sql: &str, values: impl rusqlite::Params) -> Result<Option<Found>, Error> {
-    open.connection
-        .prepare_cached(sql)?
-        .query_and_then(values, decode::found)?
-        .next()
-        .transpose()
+fn answer(
+    open: &Open,
+    question: &'static str,
+    values: impl rusqlite::Params,
+) -> Result<Option<Found>, Error> {
+    let found = open.rows(question, values, decode::found)?;
+    Ok(found.into_iter().next())
 }

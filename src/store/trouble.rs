@@ -286,10 +286,19 @@ fn a_newer_schema_is_refused_by_everyone_even_when_it_comes_later() {
     let mut reader = site.reader();
     assert!(ask(&mut reader, 0).unwrap());
     let by_hand = Connection::open(&site.path).unwrap();
-    by_hand.pragma_update(None, "user_version", 4_711).unwrap();
+    // As a newer program does: what it changes is tables, and the number.
+    by_hand
+        .execute_batch(
+            "CREATE TABLE newer (id INTEGER PRIMARY KEY) STRICT; PRAGMA user_version = 4711",
+        )
+        .unwrap();
 
     let too_new = |error| matches!(error, Error::SchemaTooNew { found: 4_711, .. });
     assert!(too_new(ask(&mut reader, 0).unwrap_err()));
+    assert!(
+        too_new(ask(&mut reader, 0).unwrap_err()),
+        "and not once only"
+    );
     assert!(too_new(Store::open(&site.path).unwrap_err()));
     assert!(too_new(migrate(&site.path).unwrap_err()));
     assert!(too_new(ask(&mut site.reader(), 0).unwrap_err()));

@@ -1,6 +1,7 @@
 //! What a line looks like.
 
 use std::fmt::{self, Write as _};
+use std::sync::LazyLock;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -10,6 +11,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
 use crate::model::Timestamp;
+
+/// Asked once: on Linux each question is a system call, and each line has it.
+static PID: LazyLock<u32> = LazyLock::new(std::process::id);
 
 /// Who reads the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +40,7 @@ impl Format {
         };
         match self {
             Self::Journal => write!(out, "<{number}>"),
-            Self::Plain => write!(out, "{now:#} dovelatch[{}]: {word}", std::process::id()),
+            Self::Plain => write!(out, "{now:#} dovelatch[{}]: {word}", *PID),
         }
     }
 }

@@ -91,12 +91,7 @@ pub fn second(
         // The database was replaced while we hashed, and the id now names another secret, of which
         // nothing is proven. The next attempt starts from the row that is there then.
         Ok(_) => Outcome::internal_error(),
-        // Its mailbox was removed while we hashed.
-        Err(_) if again.found().is_none() => Outcome::Deny {
-            reason: Reason::Revoked,
-            device,
-        },
-        Err(reason) => Outcome::Deny { reason, device },
+        Err(reason) => denied(reason, device, again),
     }
 }
 
@@ -114,13 +109,18 @@ pub fn at_pick_up(admitted: &Admitted, again: &Rows, now: Timestamp) -> Outcome 
         },
         // The database was replaced meanwhile, and the id now names another secret.
         Ok(_) => Outcome::internal_error(),
-        // Its mailbox was removed meanwhile.
-        Err(_) if again.found().is_none() => Outcome::Deny {
-            reason: Reason::Revoked,
-            device,
-        },
-        Err(reason) => Outcome::Deny { reason, device },
+        Err(reason) => denied(reason, device, again),
     }
+}
+
+/// Refused now, what was not before.
+fn denied(reason: Reason, device: Option<DeviceId>, again: &Rows) -> Outcome {
+    let reason = match again.found() {
+        Some(_) => reason,
+        // Its mailbox was removed meanwhile.
+        None => Reason::Revoked,
+    };
+    Outcome::Deny { reason, device }
 }
 
 /// What the rules say of these rows if the password is right. For `explain`: it lets nobody in.

@@ -52,6 +52,8 @@ pub struct Settings {
     pub database: PathBuf,
     /// Hashing threads; 0: one for each core.
     pub threads: usize,
+    /// How many may be answered at once, on their own threads; the rest goes to threads of ours.
+    pub desks: usize,
     /// Lines of the history of each device password.
     pub uses: u32,
     pub keep: Keep,
@@ -85,10 +87,12 @@ struct Now {
 impl Checker {
     /// Opens nothing yet.
     fn over(database: PathBuf, identity: &Identity) -> Self {
-        Self {
-            reader: Reader::new(database, identity.clone()),
-            arena: Arena::default(),
-        }
+        Self::with(Reader::new(database, identity.clone()))
+    }
+
+    fn with(reader: Reader) -> Self {
+        let arena = Arena::default();
+        Self { reader, arena }
     }
 
     /// Steps 1 to 3, and step 5 where the memo knows that the password matches.

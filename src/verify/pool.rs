@@ -287,10 +287,9 @@ impl Shared {
     ) -> Self {
         let all = threads.saturating_mul(HASHES_PER_THREAD);
         let lane = all / LANES_AT_LEAST;
-        let desks = thread::available_parallelism().map_or(1, usize::from);
-        let desk = |_| Checker::over(settings.database.clone(), &identity);
+        let desk = |_| desk::checker(&settings, &identity);
         Self {
-            desks: Desks::new((0..desks).map(desk)),
+            desks: Desks::new((0..settings.desks).map(desk)),
             settings,
             identity,
             look_ups: Station::new(Queue::new(LOOK_UPS)),
@@ -307,9 +306,10 @@ impl Shared {
     }
 
     fn take(&self, lane: u32, work: Work, arrived: Instant) {
-        let left = self.at_once(work);
-        let left = left.map(|work| self.look_ups.put(lane, work, arrived));
-        if let Some(Err(work)) = left {
+        let Some(work) = self.at_once(work) else {
+            return;
+        };
+        if let Err(work) = self.look_ups.put(lane, work, arrived) {
             work.put_off();
         }
     }

@@ -101,6 +101,7 @@ impl Site {
     fn settings(&self) -> Settings {
         Settings {
             database: self.path.clone(),
+            desks: 0, // So that what is tested goes the long way.
             threads: 2,
             uses: 100,
             keep: KEEP,
@@ -551,6 +552,63 @@ fn what_waits_too_long_is_answered_even_if_every_thread_hangs() {
     }
     let arrived = instant().checked_sub(queue::MAX_AGE * 2).unwrap();
     assert_eq!(ask_later(&verifier, wrong, arrived), Outcome::overload());
+}
+
+/// With desks, as the daemon has it.
+fn at_once(site: &Site) -> Verifier {
+    let settings = Settings {
+        desks: 2,
+        ..site.settings()
+    };
+    Verifier::start(settings, Identity::default()).unwrap()
+}
+
+#[test]
+fn what_needs_no_hash_is_answered_before_the_question_returns() {
+    let mut site = Site::new();
+    let phone = site.issue("phone");
+    let verifier = at_once(&site);
+    let ask = |password: &Secret| {
+        let (answer, answers) = mpsc::channel();
+        let asked = attempt("ana@example.org", password);
+        submit(&verifier, asked, instant(), move |outcome| {
+            answer.send(outcome).unwrap();
+        });
+        answers
+    };
+    let refused = Outcome::refused(Reason::UnknownPassword);
+    assert_eq!(ask(&Secret::default()).try_recv(), Ok(refused));
+    // The first one is hashed, on another thread.
+    assert!(is_allowed(&ask(&phone.password).recv().unwrap()));
+    assert!(is_allowed(&ask(&phone.password).try_recv().unwrap()));
+    assert_eq!(verifier.hashes(), 1);
+    site.revoke(&phone);
+    let outcome = ask(&phone.password).recv().unwrap();
+    assert!(!is_allowed(&outcome), "{outcome:?}");
+}
+
+#[test]
+fn trouble_at_a_desk_is_told_by_the_threads_that_may_wait() {
+    let mut site = Site::new();
+    let phone = site.issue("phone");
+    let verifier = at_once(&site);
+    let ask = || {
+        let (answer, answers) = mpsc::channel();
+        let good = attempt("ana@example.org", &phone.password);
+        submit(&verifier, good, instant(), move |outcome| {
+            answer.send(outcome).unwrap();
+        });
+        answers.recv().unwrap()
+    };
+    assert!(is_allowed(&ask()));
+    let away = site.path.with_extension("away");
+    std::fs::rename(&site.path, &away).unwrap();
+    assert_eq!(ask(), Outcome::internal_error());
+    std::fs::rename(&away, &site.path).unwrap();
+    let begun = instant();
+    while !is_allowed(&ask()) {
+        assert!(instant() - begun < Duration::from_secs(10));
+    }
 }
 
 #[test]

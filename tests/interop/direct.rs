@@ -78,11 +78,11 @@ impl Direct {
     }
 }
 
-/// As contrib/dovecot/dovelatch-managesieve.tmpfiles and dovelatch-chroot.tmpfiles have it at boot.
+/// With the link that ManageSieve needs.
 pub fn boot(site: &Site) -> Machine {
-    let boot = "sh -c \"mkdir -p /run/dovecot && \
-                ln -sfn /run/dovelatch/master /run/dovecot/auth-master && exec dovecot -F\"";
-    Machine::start(site, &[boot], &dovecot::DIRECT_PORTS)
+    let [managesieve, _] = dovecot::TMPFILES;
+    let boot = format!("sh -c \"systemd-tmpfiles --create {managesieve}.conf && exec dovecot -F\"");
+    Machine::start(site, &[&boot], &dovecot::DIRECT_PORTS)
 }
 
 fn message(tree: Tree) {
@@ -133,16 +133,14 @@ fn chroot(tree: Tree) {
     dovecot::install_direct(&site, Chroot::Kept);
     let password = site.add(ANA, "phone");
     let _daemon = Daemon::start(&site);
-    // The daemon runs outside, so its socket is bound to the name that the drop-in for its socket unit gives
-    // it; the directory is that of contrib/dovecot/dovelatch-chroot.tmpfiles.
-    let drop_in = shipped("packaging/systemd/dovelatch-login.socket.d/chroot.conf");
-    assert!(drop_in.contains("\nListenStream=/run/dovecot/login/dovelatch.d/auth\n"));
-    let boot = "sh -c \"mkdir -p /run/dovecot/login/dovelatch.d && chmod 0755 /run/dovecot && \
-                chgrp dovenull /run/dovecot/login && chmod 0750 /run/dovecot/login && \
-                touch /run/dovecot/login/dovelatch.d/auth && \
-                mount --bind /run/dovelatch/login /run/dovecot/login/dovelatch.d/auth && \
-                ln -sfn /run/dovelatch/master /run/dovecot/auth-master && exec dovecot -F\"";
-    let machine = Machine::start(&site, &[boot], &dovecot::DIRECT_PORTS);
+    // The daemon runs outside, so its socket is bound to the name that it would have there.
+    let [managesieve, chroot] = dovecot::TMPFILES;
+    let boot = format!(
+        "sh -c \"systemd-tmpfiles --create {managesieve}.conf {chroot}.conf && \
+         touch /run/dovecot/login/dovelatch.d/auth && \
+         mount --bind /run/dovelatch/login /run/dovecot/login/dovelatch.d/auth && exec dovecot -F\""
+    );
+    let machine = Machine::start(&site, &[&boot], &dovecot::DIRECT_PORTS);
     for _ in 0..2 {
         dovecot_accepts(&Imap::connect(&machine, HERE).login(ANA, &password));
         let answer = Pop3::connect(&machine, HERE).login(ANA, &password);
@@ -152,13 +150,19 @@ fn chroot(tree: Tree) {
         let reloaded = machine.command(&["doveadm", "reload"]);
         assert!(reloaded.status.success(), "{reloaded:?}");
     }
-    let _before_its_log_in = Imap::connect(&machine, HERE);
-    let chroots = roots(&machine, "imap-login");
-    let kept = |root: &String| root.ends_with("/run/dovecot/login");
-    assert!(
-        !chroots.is_empty() && chroots.iter().all(kept),
-        "{chroots:?}"
+    let _before_log_in = (
+        Imap::connect(&machine, HERE),
+        Pop3::connect(&machine, HERE),
+        Sieve::connect(&machine, HERE),
     );
+    for name in ["imap-login", "pop3-login", "managesieve-log"] {
+        let roots = roots(&machine, name);
+        let kept = |root: &String| root.ends_with("/run/dovecot/login");
+        assert!(
+            !roots.is_empty() && roots.iter().all(kept),
+            "{name} {roots:?}"
+        );
+    }
 }
 
 /// Daemon and mail processes know one another's process ids here, as on an installed system.
@@ -182,7 +186,8 @@ fn as_shipped(tree: Tree) {
     assert!(home.is_dir(), "where the shipped [userdb] says");
 }
 
-/// The root directories of all processes of that name: a tree may lack `pgrep`.
+/// The root directories of all processes of that name, of which the kernel keeps fifteen letters: a tree may
+/// lack `pgrep`.
 fn roots(machine: &Machine, name: &str) -> Vec<String> {
     let script = "for process in /proc/[0-9]*; do \
                   [ \"$(cat $process/comm)\" = \"$0\" ] && readlink $process/root; done; true";
@@ -221,6 +226,8 @@ fn disabled(tree: Tree) {
     let password = site.add(ANA, "phone");
     site.dovelatch(&["mailbox", "disable", ANA]);
     dovecot_refuses(&Imap::connect(machine, HERE).login(ANA, &password));
+    let known = machine.command(&["doveadm", "user", "*"]);
+    assert_eq!(said(&known), format!("{ANA}\n{BEN}\n"));
     let mut lmtp = Lmtp::connect(machine, HERE);
     let answer = lmtp.recipient(ANA);
     assert!(answer.starts_with("250 "), "{answer}");
@@ -306,30 +313,39 @@ fn doveadm_auth(tree: Tree) {
 }
 
 /// A mail process that has one master connection for several log-ins aborts them where the SPID of that
-/// socket is not the one that the login process saw.
+/// socket is not the one that the login process saw. Where it loses that connection, it takes no more, and
+/// another one must be there for them.
 fn reused(tree: Tree) {
     let unlimited = match tree {
         Tree::Bookworm => "service_count = 0",
         Tree::Trixie => "restart_request_count = unlimited",
     };
     let settings =
-        format!("service imap {{\n  process_limit = 1\n  client_limit = 10\n  {unlimited}\n}}\n");
-    let Direct { site, machine, .. } = &Direct::start_with(tree, &settings);
+        format!("service imap {{\n  process_limit = 3\n  client_limit = 100\n  {unlimited}\n}}\n");
+    let Direct {
+        site,
+        daemon,
+        machine,
+    } = Direct::start_with(tree, &settings);
     let password = site.add(ANA, "phone");
-    let mut sessions: Vec<Imap> = (0..5)
-        .map(|_| {
-            let mut imap = Imap::connect(machine, HERE);
-            dovecot_accepts(&imap.login(ANA, &password));
-            dovecot_accepts(&imap.select());
-            imap
-        })
-        .collect();
-    assert!(sessions.iter_mut().all(Imap::is_alive));
+    let log_in = || {
+        let mut imap = Imap::connect(&machine, HERE);
+        let answer = imap.login(ANA, &password);
+        answer.starts_with("OK ").then_some(imap)
+    };
+    let mut sessions: Vec<Imap> = (0..5).map(|_| log_in().expect("let in")).collect();
     assert_eq!(
-        roots(machine, "imap").len(),
+        roots(&machine, "imap").len(),
         1,
         "one process serves them all"
     );
+    daemon.stop();
+    let _daemon = Daemon::start(&site);
+    sessions.push(until("a log-in", LONG, log_in));
+    sessions.push(log_in().expect("let in"));
+    for session in &mut sessions {
+        dovecot_accepts(&session.select());
+    }
 }
 
 fn restarted(tree: Tree) {
@@ -369,12 +385,15 @@ fn held(tree: Tree) {
             scope.spawn(|| before.login(ANA, &password)),
             scope.spawn(|| Imap::connect(&machine, HERE).login(ANA, &password)),
             scope.spawn(|| Pop3::connect(&machine, HERE).login(ANA, &password)),
+            scope.spawn(|| Sieve::connect(&machine, HERE).login(ANA, &password)),
             scope.spawn(|| Lmtp::connect(&machine, HERE).recipient(ANA)),
+            scope.spawn(|| said(&machine.command(&["doveadm", "user", "*"]))),
         ];
         // The length of the outage is what is tested; nothing is awaited here.
         thread::sleep(OUTAGE);
         let _daemon = held.start(&site);
-        for (client, expected) in waiting.into_iter().zip(["OK ", "OK ", "+OK", "250 "]) {
+        let expected = ["OK ", "OK ", "+OK", "OK", "250 ", ANA];
+        for (client, expected) in waiting.into_iter().zip(expected) {
             let answer = client.join().expect("no panic in there");
             assert!(answer.starts_with(expected), "{answer}");
         }
@@ -384,9 +403,11 @@ fn held(tree: Tree) {
 fn delegated(tree: Tree) {
     let Direct { site, machine, .. } = &Direct::start(tree);
     site.deliver(ANA, "For whoever may open this.");
+    let password = site.add(BEN, "phone");
+    let answer = Imap::connect(machine, HERE).authenticate_for(ANA, BEN, &password);
+    dovecot_refuses(&answer);
     site.dovelatch(&["person", "add", BEN]);
     site.dovelatch(&["access", "add", ANA, BEN]);
-    let password = site.add(BEN, "phone");
     let mut imap = Imap::connect(machine, HERE);
     dovecot_accepts(&imap.authenticate_for(ANA, BEN, &password));
     assert!(imap.read_message().contains("For whoever may open this."));

@@ -50,6 +50,9 @@ pub enum Chroot {
     Kept,
 }
 
+/// What makes ManageSieve's link, and the directory of the socket that is seen from the chroot.
+pub const TMPFILES: [&str; 2] = ["dovelatch-managesieve", "dovelatch-chroot"];
+
 /// In direct mode, as contrib/dovecot has it, with LMTP and ManageSieve. Debian's passdb and userdb are
 /// still there: nobody asks them.
 pub fn install_direct(site: &Site, chroot: Chroot) {
@@ -59,6 +62,10 @@ pub fn install_direct(site: &Site, chroot: Chroot) {
     };
     let drop_in = shipped(&format!("contrib/dovecot/{}/{name}", version(site)));
     site.file(&format!("/etc/dovecot/conf.d/{name}"), drop_in);
+    for name in TMPFILES {
+        let lines = shipped(&format!("contrib/dovecot/{name}.tmpfiles"));
+        site.file(&format!("/etc/tmpfiles.d/{name}.conf"), lines);
+    }
     let settings = format!("{}{DIRECT}", common(site, "imap pop3 lmtp sieve"));
     site.file("/etc/dovecot/conf.d/99-test.conf", settings);
 }

@@ -27,6 +27,17 @@ macro_rules! behind_secret {
     };
 }
 
+/// All that [`Reader`](super::super::Reader) asks.
+pub(in crate::store) const QUESTIONS: [&str; 7] = [
+    LOOK_UP,
+    LOOK_AGAIN,
+    LOOK_AT_DEVICE,
+    LOOK_UP_DELEGATED,
+    LOOK_AGAIN_DELEGATED,
+    HOME,
+    NAMES,
+];
+
 /// The look-up of a log-in: `?1` the mailbox's name, `?2` the tag. Two index entries and five rows at
 /// most, however many device passwords the mailbox has.
 pub(in crate::store) const LOOK_UP: &str = concat!(

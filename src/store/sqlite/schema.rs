@@ -10,6 +10,11 @@ use super::{BUSY_TIMEOUT, open};
 /// `MIGRATIONS[n]` leads from schema n to schema n + 1. A released one is never changed.
 const MIGRATIONS: &[&str] = &[include_str!("../schema/0001_model.sql")];
 
+/// Part of each step, whatever else it does: SQLite notices changes of tables, and readers that run notice
+/// a newer schema by that (see [`super::super::link`]).
+const CHANGED: &str = "CREATE TABLE schema_has_changed (id INTEGER PRIMARY KEY) STRICT;
+    DROP TABLE schema_has_changed;";
+
 /// The schema that this program works with.
 pub(super) fn newest() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
@@ -17,7 +22,6 @@ pub(super) fn newest() -> u32 {
 
 /// The schema that the database has. A negative number, which we never write, counts as far too new.
 pub(super) fn version(connection: &Connection) -> Result<u32, Error> {
-    // Asked before every look-up: prepared once.
     let version: i32 = connection
         .prepare_cached("PRAGMA user_version")?
         .query_row([], |row| row.get(0))?;
@@ -63,6 +67,7 @@ fn step(connection: &mut Connection) -> Result<(), Error> {
         .and_then(|index| MIGRATIONS.get(index));
     if let Some(migration) = migration {
         tx.execute_batch(migration)?;
+        tx.execute_batch(CHANGED)?;
         tx.pragma_update(None, "user_version", found.saturating_add(1))?;
         tx.commit()?;
     }
@@ -97,6 +102,27 @@ mod tests {
         bring_up_to_date(&mut connection, Path::new("memory")).unwrap();
         step(&mut connection).unwrap();
         assert_eq!(connection.total_changes(), before);
+    }
+
+    #[test]
+    fn a_step_is_noticed_by_whoever_has_a_statement_prepared() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let schema = |connection: &Connection| -> i64 {
+            let pragma = "PRAGMA schema_version";
+            connection.query_row(pragma, [], |row| row.get(0)).unwrap()
+        };
+        let before = schema(&connection);
+        connection.execute_batch(CHANGED).unwrap();
+        assert!(schema(&connection) > before);
+        bring_up_to_date(&mut connection, Path::new("memory")).unwrap();
+        let tables: i64 = connection
+            .query_row(
+                "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%changed%'",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(tables, 0, "nothing of it stays");
     }
 
     #[test]

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::super::Checker;
 use super::super::job::Work;
-use super::{Shared, monotonic, now};
+use super::super::{Checker, Settings};
+use super::{Shared, caught, monotonic, now};
+use crate::store::{Identity, Reader};
 
 /// A look-up that takes longer waited for the disk, or for a lock.
 const SLOW: Duration = Duration::from_millis(10);
@@ -73,6 +74,12 @@ impl Desks {
     }
 }
 
+/// What a desk works with: its database connection waits for nothing.
+pub(super) fn checker(settings: &Settings, identity: &Identity) -> Checker {
+    let reader = Reader::at_once(settings.database.clone(), identity.clone());
+    Checker::with(reader)
+}
+
 impl Shared {
     /// Answers if that can be done at once, else hands the work back.
     pub(super) fn at_once(&self, work: Work) -> Option<Work> {
@@ -81,7 +88,7 @@ impl Shared {
             return Some(work);
         };
         let mut left = None;
-        self.guarded(&mut checker, |checker| match work {
+        let panicked = caught(|| match work {
             Work::LogIn(job) => match checker.look_up(Some(&self.memo), &job.attempt, begun) {
                 Ok(looked) => self.go_on(job, looked),
                 Err(_) => left = Some(Work::LogIn(job)),
@@ -91,7 +98,57 @@ impl Shared {
                 Err(_) => left = Some(Work::Inquiry(inquiry)),
             },
         });
+        if panicked {
+            *checker = self::checker(&self.settings, &self.identity);
+        }
         self.desks.took(begun.monotonic, monotonic());
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desks() -> (Desks, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("none.db");
+        let reader = Reader::at_once(path, Identity::default());
+        (Desks::new([Checker::with(reader)]), directory)
+    }
+
+    #[test]
+    fn a_desk_serves_one_at_a_time() {
+        let (desks, _directory) = desks();
+        let now = monotonic();
+        let first = desks.free(now);
+        assert!(first.is_some());
+        assert!(desks.free(now).is_none());
+        drop(first);
+        assert!(desks.free(now).is_some());
+    }
+
+    #[test]
+    fn after_a_slow_look_up_the_desks_are_closed_for_a_second() {
+        let (desks, _directory) = desks();
+        let begun = monotonic();
+        desks.took(begun, begun + SLOW);
+        assert!(desks.free(begun).is_some(), "that was not slow");
+        let done = begun + SLOW + Duration::from_millis(1);
+        desks.took(begun, done);
+        assert!(desks.free(done).is_none());
+        assert!(desks.free(done + CLOSED / 2).is_none());
+        assert!(
+            desks
+                .free(done + CLOSED + Duration::from_millis(1))
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn after_the_end_nobody_is_answered_at_once() {
+        let (desks, _directory) = desks();
+        desks.end();
+        assert!(desks.free(monotonic()).is_none());
     }
 }

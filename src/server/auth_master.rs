@@ -1,6 +1,6 @@
 //! One auth-master connection: a task between socket, session and verifier, without decisions of its own.
 //!
-//! As [`super::connection`] it reads lines while the [`Session`] wants them, has its questions answered by
+//! As [`super::auth_client`] it reads lines while the [`Session`] wants them, has its questions answered by
 //! the verifier's threads, and writes all that one wake-up brings at once. A log-in that a mail process takes
 //! over comes out of the table that all login connections fill.
 
