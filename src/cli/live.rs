@@ -28,7 +28,7 @@ pub(crate) fn end_devices(context: &mut Context<'_>, database: &Database, device
                 .collect(),
         })
         .collect();
-    let ended = end(database, &targets, &[]);
+    let ended = end(database, &targets);
     say(context, &ended, || {
         let ids = devices.iter().map(|device| device.id.as_str());
         let mailboxes = devices.iter().map(|device| &device.mailbox);
@@ -47,9 +47,10 @@ pub(crate) fn end_accesses(
         .map(|access| Target::Access {
             id: access.id.clone(),
             mailbox: access.mailbox.clone(),
+            own: access.person.as_str().parse().ok(),
         })
         .collect();
-    let ended = end(database, &targets, accesses);
+    let ended = end(database, &targets);
     say(context, &ended, || {
         let ids = accesses.iter().map(|access| access.id.as_str());
         let mailboxes = accesses.iter().map(|access| &access.mailbox);
@@ -74,7 +75,7 @@ pub(crate) fn end_mailbox(
             targets.push(Target::Device { id, mailboxes });
         }
     }
-    let ended = end(database, &targets, &[]);
+    let ended = end(database, &targets);
     say(context, &ended, || {
         format!("\n  doveadm kick {}", shown(mailbox.as_str()))
     });
@@ -90,32 +91,26 @@ fn elsewhere(store: &Store, device: &DeviceRow) -> impl Iterator<Item = Mailbox>
     accesses.map(|access| access.mailbox)
 }
 
-fn end(database: &Database, targets: &[Target], accesses: &[AccessListRow]) -> Ended {
+fn end(database: &Database, targets: &[Target]) -> Ended {
     let store = &database.admin.store;
-    let mut addresses = |target: &Target| addresses(store, target, accesses).unwrap_or_default();
+    let mut addresses = |target: &Target| addresses(store, target).unwrap_or_default();
     kick::end(&database.config.dovecot, targets, &mut addresses)
 }
 
 /// From where the target's sessions may have been opened, by what was written down so far.
-fn addresses(
-    store: &Store,
-    target: &Target,
-    accesses: &[AccessListRow],
-) -> Result<BTreeSet<IpAddr>, Error> {
+fn addresses(store: &Store, target: &Target) -> Result<BTreeSet<IpAddr>, Error> {
     let mut addresses = BTreeSet::new();
     match target {
         Target::Device { id, .. } => {
             addresses.extend(store.uses(id)?.into_iter().filter_map(|row| row.address));
         }
         // Opened by the person's device passwords there, or, delegated, by those of their own mailbox.
-        Target::Access { id, mailbox } => {
+        Target::Access { id, mailbox, own } => {
             let mut devices = store.devices(Some(mailbox), Revoked::Shown)?;
             devices.retain(|device| device.access.as_ref() == Some(id));
-            let person = accesses.iter().find(|access| access.id == *id);
-            let own = person.and_then(|access| access.person.as_str().parse::<Mailbox>().ok());
             if let Some(own) = own {
                 // There may be no such mailbox.
-                let own = store.devices(Some(&own), Revoked::Hidden);
+                let own = store.devices(Some(own), Revoked::Hidden);
                 devices.extend(own.unwrap_or_default());
             }
             for device in devices {

@@ -28,8 +28,8 @@ impl Kick {
 }
 
 /// Why a name must not be handed to doveadm: it would end sessions of others.
-pub(super) const MASK: &str =
-    "doveadm takes \"?\" in a name for any character, and a leading \"-\" for an option";
+pub(super) const MASK: &str = "doveadm takes \"?\" in a name for any character, a leading \"-\" for an option, and an address for \
+     everybody from there";
 
 /// The kicks that end a target's sessions: all of them, on Dovecot 2.3 those from `addresses`.
 pub(super) fn kicks(
@@ -59,8 +59,12 @@ pub(super) fn is_mask(series: Series, target: &Target) -> bool {
         (Series::V24, Key::User(_)) | (Series::V23, _) => target
             .mailboxes()
             .iter()
-            .any(|mailbox| mailbox.as_str().contains('?') || mailbox.as_str().starts_with('-')),
+            .any(|mailbox| is_misread(mailbox.as_str())),
     }
+}
+
+fn is_misread(name: &str) -> bool {
+    name.contains('?') || name.starts_with('-') || name.parse::<IpAddr>().is_ok()
 }
 
 /// Lines for people: what ends the target's sessions on a Dovecot of this version, or of either. Where

@@ -137,9 +137,8 @@ impl<'a> Doveadm<'a> {
             pause(time);
             rounds.begin(now());
             let (done, result) = self.round(&targets, addresses, rounds.deadline());
-            if is_first {
-                kicks = done.kicks;
-            }
+            // An address may become known in a later round only.
+            kicks = kicks.max(done.kicks);
             match result {
                 Ok(()) => {}
                 // All were kicked once; a repetition that comes to its end is no failure.

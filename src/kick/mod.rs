@@ -40,7 +40,12 @@ pub enum Target {
         mailboxes: BTreeSet<Mailbox>,
     },
     /// All that were opened through an access.
-    Access { id: AccessId, mailbox: Mailbox },
+    Access {
+        id: AccessId,
+        mailbox: Mailbox,
+        /// The person's own, if the name can be one: in Dovecot's cache a delegation goes by it.
+        own: Option<Mailbox>,
+    },
     /// All of a mailbox.
     Mailbox(Mailbox),
 }
@@ -61,6 +66,15 @@ impl Target {
         }
     }
 
+    /// Under which names Dovecot's auth may have something of it in its cache.
+    fn cached_as(&self) -> Vec<&Mailbox> {
+        let own = match self {
+            Self::Access { own, .. } => own.as_ref(),
+            Self::Device { .. } | Self::Mailbox(_) => None,
+        };
+        self.mailboxes().into_iter().chain(own).collect()
+    }
+
     fn mailboxes(&self) -> Vec<&Mailbox> {
         match self {
             Self::Device { mailboxes, .. } => mailboxes.iter().collect(),
@@ -76,7 +90,7 @@ pub enum Ended {
     NotAsked,
     /// anvil counted: so many ended; so many were told to, and have not yet.
     Counted { ended: usize, open: usize },
-    /// doveadm was run, so many times in the first round. How many sessions that ended it does not say.
+    /// doveadm was run, so many times in the round with most. How many sessions that ended it does not say.
     Asked { kicks: usize },
     /// It did not work, or not for all.
     Failed(Failure),
@@ -105,7 +119,7 @@ pub fn end(
         return Ended::NotAsked;
     }
     let rounds = Rounds::new(now());
-    let mailboxes = targets.iter().flat_map(Target::mailboxes).collect();
+    let mailboxes = targets.iter().flat_map(Target::cached_as).collect();
     flush::flush(&dovecot.base_dir, &mailboxes, rounds.deadline());
     let ended = kick(dovecot, targets, addresses, &rounds);
     // A log-in that was decided just before the revocation may have come into the cache meanwhile.

@@ -13,6 +13,7 @@ pub(super) fn access(id: &str, mailbox: &str) -> Target {
     Target::Access {
         id: id.parse().unwrap(),
         mailbox: mailbox.parse().unwrap(),
+        own: None,
     }
 }
 

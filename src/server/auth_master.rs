@@ -171,6 +171,7 @@ impl Connection {
                 }
                 Action::Ask(ticket, query) => self.ask(ticket, query, now),
                 Action::PickUp(ticket, by) => self.pick_up(ticket, &by, now),
+                Action::Warn(why) => self.warn(why, now),
                 Action::Close(why) => self.close(why, now),
             }
         }
@@ -181,6 +182,11 @@ impl Connection {
         match admitted {
             Some(admitted) => self.ask(ticket, Query::PickUp(Box::new(admitted)), now),
             None => {
+                self.warn(
+                    "a mail process asks for a log-in that does not wait: it was cancelled, is taken over \
+                     already, is older than 150 s, or was let in before a restart",
+                    now,
+                );
                 self.asked += 1;
                 self.mailroom.lock().push((ticket, Answer::No));
                 self.mailroom.bell.notify_one();
@@ -212,6 +218,12 @@ impl Connection {
                 answer(Answer::TryLater);
                 tell(&Outcome::internal_error());
             }
+        }
+    }
+
+    fn warn(&self, why: &'static str, now: Instant) {
+        if let Some(more) = self.context.shared.odd_pick_ups.pass(now) {
+            warn!(listener = %self.context.name, more, "{why}");
         }
     }
 

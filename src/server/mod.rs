@@ -141,6 +141,8 @@ struct Shared {
     /// Connections that we closed over what the peer sent, for the log.
     closed: Rated,
     accept_failures: Rated,
+    /// Mail processes that named no log-in of theirs.
+    odd_pick_ups: Rated,
 }
 
 impl Shared {
@@ -189,6 +191,7 @@ impl Server {
             finished: Mutex::default(),
             closed: Rated::default(),
             accept_failures: Rated::default(),
+            odd_pick_ups: Rated::default(),
         });
         let identity = Identity::default();
         let settings = verify::Settings {

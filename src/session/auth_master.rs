@@ -70,6 +70,8 @@ pub enum Action {
     /// Take this finished request from the table ([`crate::session::finished`]), and ask
     /// [`Query::PickUp`]; where there is none, call [`Session::on_answer`] with [`Answer::No`].
     PickUp(Ticket, Box<PickUp>),
+    /// For the log: what somebody who looks for the cause of a failed log-in wants to know.
+    Warn(&'static str),
     /// Log why and hang up, once everything before this action was written.
     Close(&'static str),
 }
@@ -217,6 +219,10 @@ impl Session {
     fn on_pick_up(&mut self, by: PickUp, actions: &mut Vec<Action>) {
         let id = by.id;
         if !self.peer.serves(by.session_pid) {
+            actions.push(Action::Warn(
+                "the mail process names another process than the kernel: is Dovecot in a container, and /proc \
+                 hidden from us?",
+            ));
             return actions.push(Action::Send(Reply::Fail { id }));
         }
         let wants_token = by.wants_token;

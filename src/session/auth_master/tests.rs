@@ -87,6 +87,7 @@ impl Client {
                     self.asked.push(ticket);
                     self.picked_up.push(*by);
                 }
+                Action::Warn(_) => {}
                 Action::Close(why) => {
                     assert!(!why.is_empty());
                     shown.push("closed".to_owned());
