@@ -112,8 +112,12 @@ impl<'a> Doveadm<'a> {
         let said = run(command, "doveadm", dovecot, deadline)?;
         // Not as an error, but with the code of one.
         let series = (said.err.lines().chain(said.out.lines())).find_map(series);
-        let series = series.ok_or(Trouble::Version)?;
-        Ok(Self { dovecot, series })
+        match series {
+            Some(series) => Ok(Self { dovecot, series }),
+            // It could not read its configuration, perhaps: then it says that, and not what it knows.
+            None if said.err.contains("Fatal:") => Err(said.failed("doveadm")),
+            None => Err(Trouble::Version),
+        }
     }
 
     pub(super) fn series(&self) -> Series {

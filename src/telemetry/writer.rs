@@ -213,11 +213,11 @@ mod tests {
             queue.write_all(b"next\n").unwrap();
         }
         drop(give_leave);
-        assert_eq!(written.recv().unwrap(), "<4>log lines dropped: count=3\n");
         drop(guard);
-        assert_eq!(
-            written.iter().filter(|line| line == "next\n").count(),
-            MAX_QUEUED
-        );
+        let rest: String = written.iter().collect();
+        let (first, lines) = rest.split_once('\n').unwrap();
+        assert_eq!(first, "<4>log lines dropped: count=3");
+        assert_eq!(lines.matches("next\n").count(), MAX_QUEUED);
+        assert_eq!(lines.len(), MAX_QUEUED * "next\n".len());
     }
 }

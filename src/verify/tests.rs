@@ -555,7 +555,7 @@ fn what_waits_too_long_is_answered_even_if_every_thread_hangs() {
 }
 
 /// With desks, as the daemon has it.
-fn at_once(site: &Site) -> Verifier {
+fn with_desks(site: &Site) -> Verifier {
     let settings = Settings {
         desks: 2,
         ..site.settings()
@@ -567,7 +567,7 @@ fn at_once(site: &Site) -> Verifier {
 fn what_needs_no_hash_is_answered_before_the_question_returns() {
     let mut site = Site::new();
     let phone = site.issue("phone");
-    let verifier = at_once(&site);
+    let verifier = with_desks(&site);
     let ask = |password: &Secret| {
         let (answer, answers) = mpsc::channel();
         let asked = attempt("ana@example.org", password);
@@ -576,11 +576,24 @@ fn what_needs_no_hash_is_answered_before_the_question_returns() {
         });
         answers
     };
+    // On a busy machine a look-up may take so long that the desks are closed for a second: then it is
+    // another one that is answered at once.
+    let at_once = |password: &Secret| {
+        let begun = instant();
+        loop {
+            let answers = ask(password);
+            if let Ok(outcome) = answers.try_recv() {
+                return outcome;
+            }
+            answers.recv().unwrap();
+            assert!(instant() - begun < Duration::from_secs(20), "never at once");
+        }
+    };
     let refused = Outcome::refused(Reason::UnknownPassword);
-    assert_eq!(ask(&Secret::default()).try_recv(), Ok(refused));
+    assert_eq!(at_once(&Secret::default()), refused);
     // The first one is hashed, on another thread.
     assert!(is_allowed(&ask(&phone.password).recv().unwrap()));
-    assert!(is_allowed(&ask(&phone.password).try_recv().unwrap()));
+    assert!(is_allowed(&at_once(&phone.password)));
     assert_eq!(verifier.hashes(), 1);
     site.revoke(&phone);
     let outcome = ask(&phone.password).recv().unwrap();
@@ -591,7 +604,7 @@ fn what_needs_no_hash_is_answered_before_the_question_returns() {
 fn trouble_at_a_desk_is_told_by_the_threads_that_may_wait() {
     let mut site = Site::new();
     let phone = site.issue("phone");
-    let verifier = at_once(&site);
+    let verifier = with_desks(&site);
     let ask = || {
         let (answer, answers) = mpsc::channel();
         let good = attempt("ana@example.org", &phone.password);
