@@ -34,7 +34,7 @@ type Tell = dyn FnOnce(&Outcome) + Send;
 /// Whom to answer. Dropped without an answer, it answers *try later*, and tells of trouble.
 pub(super) struct Asker {
     answer: Option<Box<Hear>>,
-    tell: Box<Tell>,
+    tell: Option<Box<Tell>>,
 }
 
 impl Asker {
@@ -44,7 +44,7 @@ impl Asker {
     ) -> Self {
         Self {
             answer: Some(Box::new(answer)),
-            tell: Box::new(tell),
+            tell: Some(Box::new(tell)),
         }
     }
 
@@ -55,8 +55,9 @@ impl Asker {
         }
         match outcome {
             Some(outcome @ (Outcome::Deny { .. } | Outcome::TryLater { .. })) => {
-                let tell = std::mem::replace(&mut self.tell, Box::new(|_| {}));
-                tell(outcome);
+                if let Some(tell) = self.tell.take() {
+                    tell(outcome);
+                }
             }
             Some(Outcome::Allow(_)) | None => {}
         }
@@ -73,8 +74,9 @@ impl Drop for Asker {
             // Dropped by a panic, most likely: a second one would end the process.
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 hear(Answer::TryLater);
-                let tell = std::mem::replace(&mut self.tell, Box::new(|_| {}));
-                tell(&Outcome::internal_error());
+                if let Some(tell) = self.tell.take() {
+                    tell(&Outcome::internal_error());
+                }
             }));
         }
     }
