@@ -119,6 +119,8 @@ fn remove(
         shown(mailbox.as_str())
     );
     question.ask(context, "access remove", &devices, &question_text)?;
+    // An answer takes its time: what ends is what is there by then. Read just before it is taken away.
+    let accesses = (database.admin.store).accesses(Some(&mailbox), Some(&person))?;
     let Database { admin, .. } = &mut database;
     let now = context.now();
     let revoked = (admin.store).take_access(&mailbox, &person, &admin.actor, now)?;

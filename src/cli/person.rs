@@ -108,6 +108,8 @@ fn remove(name: &Person, question: Question, context: &mut Context<'_>) -> Resul
         accesses.len()
     );
     question.ask(context, "person remove", &devices, &question_text)?;
+    // An answer takes its time: what ends is what is there by then. Read just before it is taken away.
+    let accesses = database.admin.store.accesses(None, Some(&person))?;
     let Database { admin, .. } = &mut database;
     let now = context.now();
     let revoked = admin.store.remove_person(&person, &admin.actor, now)?;
