@@ -58,12 +58,17 @@ async fn probe(verifier: &Verifier) -> u64 {
         local: None,
     };
     let (answer, answered) = oneshot::channel();
-    let answer = move |verdict| drop(answer.send(verdict));
+    let answer = move |verdict| {
+        let _ = answer.send(verdict);
+    };
     verifier.submit(LANE, attempt, now(), answer, |_outcome| {});
     // An answer that a panic has lost is trouble of our own as well.
     let _ = answered.await;
     let (end, ended) = oneshot::channel();
-    verifier.probe(now(), move || drop(end.send(())));
+    let end = move || {
+        let _ = end.send(());
+    };
+    verifier.probe(now(), end);
     let _ = ended.await;
     verifier.turns()
 }

@@ -63,7 +63,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             unknown_name,
         ),
         only_for_root(
-            "started_as_root_it_becomes_the_owner_of_the_database",
+            "started_as_root_it_becomes_the_owner_of_the_database_and_keeps_no_capability",
             becomes_owner,
         ),
         only_for_root("who_stays_in_the_group_of_root_says_so", group_of_root),
@@ -151,17 +151,21 @@ impl Daemon {
     }
 
     /// How often this was logged so far.
-    fn times(&self, text: &str) -> usize {
+    pub(crate) fn times(&self, text: &str) -> usize {
         self.log.matches(text).count()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The user of the process, as the kernel sees it.
@@ -179,7 +183,7 @@ impl Drop for Daemon {
     }
 }
 
-fn command(site: &Site) -> Command {
+pub(crate) fn command(site: &Site) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env(SWITCH, site.file());
     command
@@ -447,6 +451,9 @@ fn becomes_owner() {
     for line in [
         format!("Uid:\t{OTHER}\t{OTHER}\t{OTHER}\t{OTHER}"),
         format!("Groups:\t{OTHER} "),
+        "CapPrm:\t0000000000000000\n".to_owned(),
+        "CapEff:\t0000000000000000\n".to_owned(),
+        "CapAmb:\t0000000000000000\n".to_owned(),
     ] {
         assert!(status.contains(&line), "{line:?} is missing in:\n{status}");
     }

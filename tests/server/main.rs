@@ -24,6 +24,7 @@ mod secrets;
 mod site;
 mod sockets;
 mod strangers;
+mod watchdog;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         daemon::trials(),
         direct::trials(),
         strangers::trials(),
+        watchdog::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
