@@ -13,6 +13,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod accidents;
 mod daemon;
 mod direct;
 mod floods;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         direct::trials(),
         strangers::trials(),
         watchdog::trials(),
+        accidents::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
