@@ -47,7 +47,8 @@ pub(super) struct Hashing {
 /// What waits for its turn on a hashing thread.
 #[derive(Debug)]
 pub(super) enum Turn {
-    LogIn(Hashing),
+    /// Boxed: a probe is small, and there is one of them among thousands.
+    LogIn(Box<Hashing>),
     Probe(Probe),
 }
 

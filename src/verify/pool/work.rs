@@ -59,7 +59,7 @@ impl Shared {
                     password,
                     admissible,
                 };
-                let turn = Turn::LogIn(hashing);
+                let turn = Turn::LogIn(Box::new(hashing));
                 let key = (Some(mailbox), Some(pair));
                 if let Err(turn) = self.hashes.put(key, turn, arrived) {
                     turn.put_off();
@@ -96,7 +96,7 @@ impl Shared {
         let too_old = flight.too_old.into_iter().map(Next::TooOld);
         for next in due.chain(too_old).chain(landed) {
             self.guarded(checker, |checker| match next {
-                Next::Due(Turn::LogIn(hashing)) => self.conclude(checker, hashing, &proof),
+                Next::Due(Turn::LogIn(hashing)) => self.conclude(checker, *hashing, &proof),
                 Next::Due(Turn::Probe(probe)) => probe.end(),
                 Next::TooOld(turn) => turn.put_off(),
             });
