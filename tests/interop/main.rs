@@ -77,8 +77,19 @@ fn main() -> ExitCode {
 
 /// A test with the peer from one tree, or what stands in for it where there is none.
 fn case(tree: Tree, peer: &str, name: &str, body: fn(Tree)) -> Trial {
+    case_unless(tree.unusable(), tree, peer, name, body)
+}
+
+/// The same where more must be there than the tree.
+fn case_unless(
+    unusable: Option<String>,
+    tree: Tree,
+    peer: &str,
+    name: &str,
+    body: fn(Tree),
+) -> Trial {
     let name = format!("{peer}::{name}");
-    match tree.unusable() {
+    match unusable {
         None => Trial::test(name, move || {
             body(tree);
             Ok(())

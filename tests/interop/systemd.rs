@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
@@ -20,6 +21,20 @@ const UNITS: [&str; 3] = [
     "dovelatch-lua.socket",
     "dovelatch-postfix.socket",
 ];
+
+/// Why no systemd can be booted here, where that is not for want of a tree.
+pub fn unbootable() -> Option<String> {
+    // A container may give out namespaces, and no control groups.
+    static CONTROL_GROUPS: LazyLock<bool> = LazyLock::new(|| {
+        let mut unshare = Command::new("unshare");
+        unshare
+            .args(["--mount", "--cgroup", "sh", "-c"])
+            .arg("mount -t cgroup2 cgroup2 /mnt && mkdir /mnt/dovelatch-probe-$$ && rmdir /mnt/dovelatch-probe-$$")
+            .stderr(Stdio::null());
+        unshare.status().is_ok_and(|status| status.success())
+    });
+    (!*CONTROL_GROUPS).then(|| "this root may not make control groups".to_owned())
+}
 
 #[derive(Debug)]
 pub struct Booted {
