@@ -139,6 +139,46 @@ fn every_test_that_the_advisories_name_exists() {
     );
 }
 
+/// What only follows another crate of its family (`serde`, `serde_json`) shares its reason.
+#[test]
+fn every_dependency_has_a_reason_and_no_default_features() {
+    let manifest = read("Cargo.toml");
+    let name = |line: &str| line.split(" = ").next().unwrap_or_default().to_owned();
+    let (mut in_table, mut before) = (false, "");
+    let (mut count, mut wrong) = (0, Vec::new());
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            in_table = line.ends_with("dependencies]");
+        } else if in_table && line.contains(" = ") && !line.starts_with('#') {
+            count += 1;
+            let family = before.contains(" = ") && name(line).starts_with(&name(before));
+            let has_reason = before.starts_with("# ") || family;
+            if !has_reason || !line.contains("default-features = false") {
+                wrong.push(line);
+            }
+        }
+        before = line;
+    }
+    assert!(count > 20, "they are not recognised any more");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_second_version_another_registry_or_any_version_at_all_is_refused() {
+    let deny = read("deny.toml");
+    for rule in [
+        "multiple-versions = \"deny\"",
+        "wildcards = \"deny\"",
+        "unknown-registry = \"deny\"",
+        "unknown-git = \"deny\"",
+        "unused-allowed-license = \"deny\"",
+    ] {
+        assert!(deny.lines().any(|line| line == rule), "{rule}");
+    }
+    let checked = "check bans licenses sources";
+    assert!(read(".ci/run").contains(checked), "CI does not ask");
+}
+
 #[test]
 fn no_document_waits_for_a_text() {
     // In two parts, for this file is a document of ours too.

@@ -1,4 +1,4 @@
-//! What passes between us and systemd: listening sockets in, readiness out.
+//! What passes between us and systemd: listening sockets in, readiness and signs of life out.
 //!
 //! A socket that systemd made outlives a restart of the daemon: peers wait in its backlog instead of
 //! finding nobody (a Postfix that finds nobody is throttled for 60 s). It is also the only way to have
@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -42,6 +43,17 @@ pub(super) fn take(names: &[String]) -> Result<Handed, Error> {
 pub(super) fn ready(sockets: usize) -> io::Result<()> {
     let status = format!("serving {sockets} sockets");
     sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)])
+}
+
+/// How often the service manager wants to hear [`alive`] at the least (`WatchdogSec=` of the unit), if it
+/// asked this process.
+pub(super) fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())
+}
+
+/// Says that log-ins are being answered.
+pub(super) fn alive() -> io::Result<()> {
+    sd_notify::notify(&[NotifyState::Watchdog])
 }
 
 /// Says that no new connection is accepted any more.

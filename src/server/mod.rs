@@ -17,6 +17,7 @@ mod os;
 mod output;
 mod rated;
 mod signals;
+mod watchdog;
 
 use std::convert::Infallible;
 use std::io;
@@ -65,6 +66,9 @@ pub fn serve(config: &Config, environment: &Environment) -> Result<(), Error> {
         let mut signals = Signals::new().map_err(|source| Error::Start { source })?;
         let server = Server::start(config, handed, Root::BecomesOwner).await?;
         notified(handover::ready(server.sockets));
+        if let Some(limit) = handover::watchdog() {
+            tokio::spawn(watchdog::feed(Arc::clone(&server.shared), limit));
+        }
         while let Event::Reload = signals.next().await {
             server.reload();
         }

@@ -44,6 +44,43 @@ pub(super) struct Hashing {
     pub(super) admissible: Admissible,
 }
 
+/// What waits for its turn on a hashing thread.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// Boxed: a probe is small, and there is one of them among thousands.
+    LogIn(Box<Hashing>),
+    Probe(Probe),
+}
+
+impl Turn {
+    /// There is too much to do.
+    pub(super) fn put_off(self) {
+        match self {
+            Self::LogIn(hashing) => hashing.job.reply.send(Outcome::overload()),
+            Self::Probe(probe) => probe.end(),
+        }
+    }
+}
+
+/// Whoever wants to know whether the hashing threads live: a hash for nobody, and then a call.
+pub(super) struct Probe(Box<dyn FnOnce() + Send>);
+
+impl Probe {
+    pub(super) fn new(ended: impl FnOnce() + Send + 'static) -> Self {
+        Self(Box::new(ended))
+    }
+
+    pub(super) fn end(self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Probe(…)")
+    }
+}
+
 /// A refused attempt whose tag is that of an ended secret.
 #[derive(Debug)]
 pub(super) struct Suspect {

@@ -21,7 +21,7 @@ use desk::Desks;
 
 use super::flight::Flights;
 use super::inquiry::{Asker, Inquiry};
-use super::job::{Hashing, Job, Reply, Suspect, Work};
+use super::job::{Job, Probe, Reply, Suspect, Turn, Work};
 use super::queue::{Bounds, Next, Queue};
 use super::station::{Station, lock};
 use super::trouble::{Alarm, PassedOver};
@@ -171,6 +171,21 @@ impl Verifier {
         self.0.shared.take(lane, Work::Inquiry(inquiry), arrived);
     }
 
+    /// Has one hash computed for nobody, in turn with log-ins, and calls `ended` then: to see whether the
+    /// hashing threads live. That is said by [`Self::turns`], for `ended` is also called where there was no
+    /// room, or where its turn did not come within 4 s. It may not block.
+    pub fn probe(&self, arrived: Instant, ended: impl FnOnce() + Send + 'static) {
+        let probe = Turn::Probe(Probe::new(ended));
+        if let Err(turn) = self.0.shared.hashes.put((None, None), probe, arrived) {
+            turn.put_off();
+        }
+    }
+
+    /// How many turns the hashing threads have taken since the start, those of probes as well.
+    pub fn turns(&self) -> u64 {
+        self.0.shared.turns.load(Ordering::Relaxed)
+    }
+
     /// How many hashes have been computed on the way to an answer since the start: for tests that count
     /// instead of timing.
     pub fn hashes(&self) -> u64 {
@@ -265,11 +280,13 @@ struct Shared {
     identity: Identity,
     desks: Desks,
     look_ups: Station<Queue<u32, Work>>,
-    hashes: Station<Flights<Mailbox, Pair, Hashing>>,
+    /// Without a mailbox and a pair: the probe.
+    hashes: Station<Flights<Option<Mailbox>, Option<Pair>, Turn>>,
     ended_secrets: Station<Queue<Mailbox, Suspect>>,
     book: Book,
     memo: Memo,
     hashed: AtomicU64,
+    turns: AtomicU64,
     alarm: Alarm,
     passed_over: PassedOver,
     /// For those who sweep and write back; they end last.
@@ -298,6 +315,7 @@ impl Shared {
             book,
             memo: Memo::new(memo_key),
             hashed: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
             alarm: Alarm::default(),
             passed_over: PassedOver::default(),
             ended: Mutex::new(false),
@@ -392,8 +410,8 @@ impl Shared {
         for work in self.look_ups.take_too_old(monotonic()) {
             work.put_off();
         }
-        for hashing in self.hashes.take_too_old(monotonic()) {
-            hashing.job.reply.send(Outcome::overload());
+        for turn in self.hashes.take_too_old(monotonic()) {
+            turn.put_off();
         }
         for suspect in self.ended_secrets.take_too_old(monotonic()) {
             self.pass_over(suspect);

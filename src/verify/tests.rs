@@ -8,6 +8,7 @@ use std::time::Duration;
 mod history;
 mod inquiries;
 mod persons;
+mod probe;
 mod remembered;
 mod tombstones;
 

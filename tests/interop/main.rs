@@ -2,7 +2,8 @@
 //! message read. Each test has a mail host of its own (site.rs), with the peers in a throw-away
 //! machine (machine.rs, boot.sh) over a Debian tree (../support/tree.rs, tests/trees) and the daemon beside it
 //! (daemon.rs, units.rs). The tests themselves are in lua_mode.rs, doveadm.rs, submission.rs, webmail.rs, away.rs,
-//! delegation.rs, direct.rs, ending.rs, unkicked.rs, limits.rs and demo.rs.
+//! delegation.rs, direct.rs, ending.rs, unkicked.rs, limits.rs and demo.rs. service.rs has the daemon under a
+//! systemd instead (systemd.rs, systemd.sh).
 //!
 //! Without root or without a tree a test is ignored, and its kind says why: libtest cannot decide
 //! that at run time, libtest-mimic can.
@@ -32,8 +33,10 @@ mod limits;
 mod lua_mode;
 mod machine;
 mod postfix;
+mod service;
 mod site;
 mod submission;
+mod systemd;
 #[path = "../support/tree.rs"]
 mod tree;
 mod units;
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         limits::tests,
         ending::tests,
         unkicked::tests,
+        service::tests,
     ];
     let tests = Tree::ALL
         .into_iter()
@@ -73,8 +77,19 @@ fn main() -> ExitCode {
 
 /// A test with the peer from one tree, or what stands in for it where there is none.
 fn case(tree: Tree, peer: &str, name: &str, body: fn(Tree)) -> Trial {
+    case_unless(tree.unusable(), tree, peer, name, body)
+}
+
+/// The same where more must be there than the tree.
+fn case_unless(
+    unusable: Option<String>,
+    tree: Tree,
+    peer: &str,
+    name: &str,
+    body: fn(Tree),
+) -> Trial {
     let name = format!("{peer}::{name}");
-    match tree.unusable() {
+    match unusable {
         None => Trial::test(name, move || {
             body(tree);
             Ok(())

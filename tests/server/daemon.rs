@@ -15,7 +15,7 @@ use dovelatch::server::{self, Kind};
 use dovelatch::telemetry;
 use libtest_mimic::Trial;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
 
 use crate::log_ins::{WRONG, now};
 use crate::peer::{Peer, plain};
@@ -23,6 +23,9 @@ use crate::site::{DELAY, Site, shown};
 use crate::trial;
 
 pub(crate) const SWITCH: &str = "DOVELATCH_TEST_SERVE";
+
+/// As whom it is to be started, where that is not root.
+const USER: &str = "DOVELATCH_TEST_USER";
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -49,6 +52,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "a_stop_leaves_a_log_alone_that_is_not_its_own",
             log_deleted_at_the_end,
         ),
+        trial(
+            "a_stop_answers_what_is_in_flight_and_takes_five_seconds_at_most",
+            terminated_in_time,
+        ),
         trial("a_second_sigterm_ends_it_at_once", terminated_twice),
         trial(
             "without_a_free_descriptor_it_waits_and_goes_on",
@@ -63,8 +70,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             unknown_name,
         ),
         only_for_root(
-            "started_as_root_it_becomes_the_owner_of_the_database",
+            "started_as_root_it_becomes_the_owner_of_the_database_and_keeps_no_capability",
             becomes_owner,
+        ),
+        only_for_root(
+            "an_ordinary_user_serves_without_root_and_without_systemd",
+            ordinary_user,
         ),
         only_for_root("who_stays_in_the_group_of_root_says_so", group_of_root),
         only_for_root("what_root_served_once_its_owner_can_serve", root_then_owner),
@@ -90,7 +101,14 @@ pub(crate) fn configuration() -> Option<PathBuf> {
     std::env::var_os(SWITCH).map(PathBuf::from)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the switch of this test program")]
 pub(crate) fn serve(config: &Path) -> ExitCode {
+    if let Ok(user) = std::env::var(USER) {
+        let user = user.parse().unwrap();
+        setgroups(&[]).unwrap();
+        setgid(Gid::from_raw(user)).unwrap();
+        setuid(Uid::from_raw(user)).unwrap();
+    }
     let environment = Environment::read();
     let _guard = telemetry::start(&environment).unwrap();
     match server::serve(&Config::load(config).unwrap(), &environment) {
@@ -151,17 +169,21 @@ impl Daemon {
     }
 
     /// How often this was logged so far.
-    fn times(&self, text: &str) -> usize {
+    pub(crate) fn times(&self, text: &str) -> usize {
         self.log.matches(text).count()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The user of the process, as the kernel sees it.
@@ -179,7 +201,7 @@ impl Drop for Daemon {
     }
 }
 
-fn command(site: &Site) -> Command {
+pub(crate) fn command(site: &Site) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env(SWITCH, site.file());
     command
@@ -357,6 +379,30 @@ fn log_deleted_at_the_end() {
     assert_eq!(devices.len(), 2, "the tablet is gone");
 }
 
+fn terminated_in_time() {
+    let mut site = Site::new();
+    // The longest delay that the configuration allows.
+    site.config.listeners[0].failure_delay = Duration::from_secs(4);
+    let phone = site.issue("phone");
+    let mut daemon = Daemon::start(&site);
+    let mut peer = Peer::login_process(&site.socket());
+    // One that waits for its client, and two that do not.
+    peer.say("AUTH\t1\tLOGIN\tservice=imap");
+    assert!(peer.line().starts_with("CONT\t1\t"));
+    peer.plain(2, "ana@example.org", WRONG);
+    daemon.wait_for("auth failed:");
+    let begun = now();
+    daemon.signal(Signal::SIGTERM);
+    peer.plain(3, "ana@example.org", &shown(&phone));
+    let answers = [peer.line(), peer.line(), peer.line()];
+    assert_eq!(daemon.exit_code(), Some(0));
+    // The third may have come too late to be read.
+    assert!(answers.iter().any(|line| line.starts_with("FAIL\t2\t")));
+    assert!(answers.iter().any(String::is_empty), "then it is closed");
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(5_500), "{took:?}");
+}
+
 fn terminated_twice() {
     let mut site = Site::new();
     // The refusal is put off: the first SIGTERM waits for it.
@@ -447,9 +493,33 @@ fn becomes_owner() {
     for line in [
         format!("Uid:\t{OTHER}\t{OTHER}\t{OTHER}\t{OTHER}"),
         format!("Groups:\t{OTHER} "),
+        "CapPrm:\t0000000000000000\n".to_owned(),
+        "CapEff:\t0000000000000000\n".to_owned(),
+        "CapAmb:\t0000000000000000\n".to_owned(),
     ] {
         assert!(status.contains(&line), "{line:?} is missing in:\n{status}");
     }
+}
+
+fn ordinary_user() {
+    let site = Site::new();
+    give_away(&site);
+    let phone = site.issue("phone");
+    let mut command = command(&site);
+    command.env(USER, OTHER.to_string());
+    for variable in ["NOTIFY_SOCKET", "LISTEN_FDS", "WATCHDOG_USEC"] {
+        command.env_remove(variable);
+    }
+    let mut daemon = Daemon::spawn(&mut command);
+    daemon.wait_for("serving sockets=1");
+    let mut peer = Peer::login_process(&site.socket());
+    let answer = peer.sign_in(1, "ana@example.org", &shown(&phone));
+    assert!(answer.starts_with("OK\t1\t"), "{answer}");
+    assert_eq!(daemon.user(), OTHER);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.exit_code(), Some(0));
+    assert_eq!(site.admin().store.uses(&phone.device.id).unwrap().len(), 1);
+    assert!(!site.socket().exists());
 }
 
 fn group_of_root() {

@@ -13,6 +13,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod accidents;
 mod daemon;
 mod direct;
 mod floods;
@@ -24,6 +25,7 @@ mod secrets;
 mod site;
 mod sockets;
 mod strangers;
+mod watchdog;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
         daemon::trials(),
         direct::trials(),
         strangers::trials(),
+        watchdog::trials(),
+        accidents::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -4,14 +4,15 @@ use std::sync::atomic::Ordering;
 
 use super::super::flight::Flight;
 use super::super::inquiry::Inquiry;
-use super::super::job::{Hashing, Job, Suspect};
+use super::super::job::{Hashing, Job, Suspect, Turn};
 use super::super::queue::Next;
 use super::super::trouble::Trouble;
 use super::super::{Checker, Looked};
 use super::{Shared, monotonic, now};
 use crate::attempt::{Attempt, Outcome, Reason};
-use crate::password::phc::Match;
+use crate::password::generate::Password;
 use crate::password::phc::memo::Pair;
+use crate::password::phc::{self, Cost, Match};
 use crate::query::{Answer, Query};
 use crate::uses::Ended;
 
@@ -58,8 +59,10 @@ impl Shared {
                     password,
                     admissible,
                 };
-                if let Err(hashing) = self.hashes.put((mailbox, pair), hashing, arrived) {
-                    hashing.job.reply.send(Outcome::overload());
+                let turn = Turn::LogIn(Box::new(hashing));
+                let key = (Some(mailbox), Some(pair));
+                if let Err(turn) = self.hashes.put(key, turn, arrived) {
+                    turn.put_off();
                 }
             }
         }
@@ -79,11 +82,12 @@ impl Shared {
     /// One hash, and a decision for each who waited for it: some 5 µs each, so a mailbox whose lane is full
     /// of one password keeps this thread for a dozen milliseconds. A panic in the hash is *try later* for
     /// all of them, and any other for the one alone with whom it came.
-    pub(super) fn fly(&self, checker: &mut Checker, flight: Flight<Pair, Hashing>) {
+    pub(super) fn fly(&self, checker: &mut Checker, flight: Flight<Option<Pair>, Turn>) {
         let mut proof = Err(Outcome::internal_error());
         let mut landed = Vec::new();
         if let Some(leader) = &flight.leader {
             self.guarded(checker, |checker| proof = self.proof(checker, leader));
+            self.turns.fetch_add(1, Ordering::Relaxed);
             landed = self
                 .hashes
                 .with(|flights| flights.land(&flight.key, monotonic()));
@@ -92,14 +96,25 @@ impl Shared {
         let too_old = flight.too_old.into_iter().map(Next::TooOld);
         for next in due.chain(too_old).chain(landed) {
             self.guarded(checker, |checker| match next {
-                Next::Due(hashing) => self.conclude(checker, hashing, &proof),
-                Next::TooOld(hashing) => hashing.job.reply.send(Outcome::overload()),
+                Next::Due(Turn::LogIn(hashing)) => self.conclude(checker, *hashing, &proof),
+                Next::Due(Turn::Probe(probe)) => probe.end(),
+                Next::TooOld(turn) => turn.put_off(),
             });
         }
     }
 
     /// Whether the password matches. An error is the answer.
-    fn proof(&self, checker: &mut Checker, hashing: &Hashing) -> Result<Option<Match>, Outcome> {
+    fn proof(&self, checker: &mut Checker, turn: &Turn) -> Result<Option<Match>, Outcome> {
+        let hashing = match turn {
+            Turn::LogIn(hashing) => hashing,
+            Turn::Probe(_) => {
+                // Trouble of our own is no standstill: whatever comes of it, this thread has come round.
+                if let Ok(password) = Password::generate() {
+                    let _ = phc::hash(&password, Cost::default(), &mut checker.arena);
+                }
+                return Ok(None);
+            }
+        };
         let (password, admissible) = (&hashing.password, &hashing.admissible);
         // Asked once more: an equal one may have landed since the look-up.
         if let Some(proof) = self.memo.recall(password, admissible.phc()) {
