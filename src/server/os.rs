@@ -1,4 +1,4 @@
-//! What only the operating system can do: owners, modes, locks, and becoming another user.
+//! What only the operating system can do: owners, modes, locks, limits, and becoming another user.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use nix::unistd::{self, Gid, Uid, setgid, setgroups, setuid};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
 /// A lock that ends with the process, however it ends. Dropping it removes its file, which would lock
@@ -22,10 +23,18 @@ pub(super) struct Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // While it is held still: afterwards it may be another's.
-        if is_named(&self.file, &self.path).unwrap_or(false) {
+        if self.is_named() {
             // Where it cannot be removed it stays, free.
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+impl Lock {
+    /// Whether its file is the one at its path still. Where that was removed, the next one to come makes
+    /// another, and knows nothing of this lock.
+    pub(super) fn is_named(&self) -> bool {
+        is_named(&self.file, &self.path).unwrap_or(false)
     }
 }
 
@@ -118,6 +127,22 @@ pub(super) fn inner_pid(pid: u32) -> Option<u32> {
         .find_map(|line| line.strip_prefix("NSpid:"))?;
     let inner = ids.split_ascii_whitespace().next_back()?.parse().ok()?;
     (inner != pid).then_some(inner)
+}
+
+/// Raises the limit on descriptors that this process has to the one that it may have. What is set by default
+/// (1,024 as a rule) is for programs that use select(2), which we do not.
+pub(super) fn raise_descriptor_limit() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    Ok(setrlimit(Resource::Nofile, raised)?)
+}
+
+/// How many descriptors this process may have; `None`: as many as it likes.
+pub(super) fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 pub(super) fn is_root() -> bool {
