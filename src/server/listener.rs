@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often we look whether our socket is where it was: one system call, and whoever connects again finds us
 /// within 1 s after it was removed.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long those who wait at a socket that was removed may go on waiting for room.
 const REST: Duration = Duration::from_secs(5);
@@ -139,13 +139,13 @@ impl Socket {
         let shared = Arc::clone(service.shared());
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut place = None;
         loop {
-            let next = next(&self.listener, &shared);
             select! {
                 () = drain.begun() => break,
                 _ = looks.tick(), if self.claim.is_some() => self.look(&service, &drain),
-                (accepted, place) = next => match accepted {
-                    Ok(stream) => serve(stream, place, &service, &drain),
+                next = next(&self.listener, &shared, &mut place) => match next {
+                    Ok(stream) => serve(stream, place.take(), &service, &drain),
                     Err(error) => {
                         if let Some(more) = shared.accept_failures.pass(now()) {
                             warn!(
@@ -199,11 +199,17 @@ impl Socket {
     }
 }
 
-/// The next connection, once there is a place for it. While it waits for one, a listener keeps a place: who
-/// floods one socket leaves a place to each other.
-async fn next(listener: &UnixListener, shared: &Shared) -> (io::Result<UnixStream>, Option<Place>) {
-    let place = shared.room.place().await;
-    (listener.accept().await.map(|(stream, _)| stream), place)
+/// The next connection, once there is a place for it. The place is kept, whatever comes in between.
+async fn next(
+    listener: &UnixListener,
+    shared: &Shared,
+    place: &mut Option<Place>,
+) -> io::Result<UnixStream> {
+    if place.is_none() {
+        *place = shared.room.place().await;
+    }
+    let (stream, _) = listener.accept().await?;
+    Ok(stream)
 }
 
 /// Serves a connection if its user may have one more.
@@ -225,12 +231,14 @@ fn serve(stream: UnixStream, place: Option<Place>, service: &Service, drain: &Dr
 
 /// Serves whoever had connected to a socket before it was removed.
 async fn accept_rest(removed: UnixListener, service: Service, mut drain: Drain) {
+    let mut place = None;
     loop {
+        let next = next(&removed, service.shared(), &mut place);
         select! {
             () = drain.begun() => return,
-            waiting = timeout(REST, next(&removed, service.shared())) => match waiting {
-                Ok((Ok(stream), place)) => serve(stream, place, &service, &drain),
-                Ok((Err(_), _)) | Err(_) => return,
+            waiting = timeout(REST, next) => match waiting {
+                Ok(Ok(stream)) => serve(stream, place.take(), &service, &drain),
+                Ok(Err(_)) | Err(_) => return,
             },
         }
     }

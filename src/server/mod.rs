@@ -308,7 +308,7 @@ fn bounds(config: &Config, sockets: usize, desks: usize) -> Bounds {
         warn!(
             descriptors,
             connections = bounds.connections,
-            "few connections: the limit on descriptors allows no more, see LimitNOFILE= or ulimit -n",
+            "few connections: the limit on descriptors allows no more, see LimitNOFILE= and ulimit -n",
         );
     }
     bounds

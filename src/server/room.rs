@@ -21,6 +21,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Most connections to all listeners together. The unit allows the process 16,384 descriptors.
 const MAX_CONNECTIONS: usize = 12_000;
 
+/// Most connections of one user. The rest is for everybody else, so that Dovecot's users are served while
+/// Postfix's user floods, and the other way round. Where the limit on descriptors allows no more than this
+/// altogether, one user may have them all: there, too many of them is no sign of a flood, and waiting in the
+/// backlog is better than being closed. Each listener has a place still ([`Room::place`]).
+const MAX_OF_USER: usize = 10_500;
+
 /// As many there are even where too few descriptors seem to be left: they may be, or accept(2) fails now and then.
 const MIN_CONNECTIONS: usize = 16;
 
@@ -30,6 +36,9 @@ const UNCOUNTED: usize = 8 * 1024;
 
 /// Most bytes beyond that, of all connections together.
 const MAX_HELD: usize = 64 * 1024 * 1024;
+
+/// Most of them for one user: an eighth is for the others.
+const MAX_HELD_OF_USER: usize = MAX_HELD / 8 * 7;
 
 /// Bytes that are counted at a time, so that an ordinary request counts nothing anew.
 const STEP: usize = 4 * 1024;
@@ -48,7 +57,9 @@ const OF_READER: usize = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bounds {
     pub(super) connections: usize,
+    of_user: usize,
     held: usize,
+    held_of_user: usize,
 }
 
 impl Bounds {
@@ -63,7 +74,9 @@ impl Bounds {
         let left = allowed.saturating_sub(others);
         Self {
             connections: left.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS),
+            of_user: MAX_OF_USER,
             held: MAX_HELD,
+            held_of_user: MAX_HELD_OF_USER,
         }
     }
 
@@ -71,12 +84,6 @@ impl Bounds {
     pub(super) fn are_lowered(self) -> bool {
         self.connections < MAX_CONNECTIONS
     }
-}
-
-/// One user's part: 10,500 of 12,000 connections. The rest is for everybody else, so that Dovecot's users are
-/// served while Postfix's user floods, and the other way round.
-const fn share(all: usize) -> usize {
-    all - all / 8
 }
 
 /// All the room of a daemon.
@@ -110,7 +117,8 @@ impl Room {
         }
     }
 
-    /// Waits for a place. `None` never comes: nobody closes the room.
+    /// Waits for a place. A listener has one before it accepts, and so keeps one while nobody comes: who floods
+    /// one socket leaves a place to each other. `None` never comes: nobody closes the room.
     pub(super) async fn place(&self) -> Option<Place> {
         let permit = Arc::clone(&self.places).acquire_owned().await;
         permit.ok().map(|_permit| Place { _permit })
@@ -181,7 +189,7 @@ impl Ledger {
     /// the semaphore's business.
     fn enter(&mut self, user: u32) -> bool {
         let part = self.users.entry(user).or_default();
-        let enters = part.connections < share(self.bounds.connections);
+        let enters = part.connections < self.bounds.of_user;
         if enters {
             part.connections += 1;
         }
@@ -195,7 +203,7 @@ impl Ledger {
         };
         let of_user = part.held.saturating_sub(before) + now;
         let of_all = self.held.saturating_sub(before) + now;
-        let fits = of_user <= share(self.bounds.held) && of_all <= self.bounds.held;
+        let fits = of_user <= self.bounds.held_of_user && of_all <= self.bounds.held;
         if fits || now < before {
             part.held = of_user;
             self.held = of_all;
@@ -229,7 +237,7 @@ mod tests {
         for descriptors in [Some(16_384), None] {
             let bounds = Bounds::within(descriptors, 8, 210);
             assert_eq!(bounds.connections, 12_000);
-            assert_eq!(share(bounds.connections), 10_500);
+            assert_eq!(bounds.of_user, 10_500);
             assert!(!bounds.are_lowered());
         }
     }
@@ -253,7 +261,13 @@ mod tests {
     }
 
     fn room(connections: usize, held: usize) -> Arc<Room> {
-        Arc::new(Room::new(Bounds { connections, held }))
+        let share = |all: usize| all - all / 8;
+        Arc::new(Room::new(Bounds {
+            connections,
+            of_user: share(connections),
+            held,
+            held_of_user: share(held),
+        }))
     }
 
     fn enter(room: &Arc<Room>, user: u32) -> Option<Stay> {

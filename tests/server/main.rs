@@ -3,7 +3,7 @@
 //! Tests that need a process of their own (signals, a change of user, sockets handed over, a lock that
 //! ends with its holder) start this program again with `DOVELATCH_TEST_SERVE` naming a configuration:
 //! it then is `dovelatch serve` and nothing else. With `DOVELATCH_TEST_STRANGER` it is a mail process of
-//! another user.
+//! another user, with `DOVELATCH_TEST_CROWD` a crowd of connections of one.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,17 +13,25 @@
     reason = "a test that panics has failed"
 )]
 
+mod crowd;
+mod crowds;
 mod daemon;
+mod descriptors;
 mod direct;
 mod floods;
+mod hostile;
 mod load;
 mod log_ins;
 mod peer;
 mod persons;
+mod process;
+mod removed;
 mod secrets;
 mod site;
 mod sockets;
 mod strangers;
+#[path = "../support/wait.rs"]
+mod wait;
 
 use std::process::ExitCode;
 
@@ -36,6 +44,9 @@ fn main() -> ExitCode {
     if let Some(stranger) = strangers::stranger() {
         return stranger.ask();
     }
+    if let Some((user, socket)) = crowd::crowd() {
+        return crowd::be(user, &socket);
+    }
     let arguments = Arguments::from_args();
     let trials = [
         log_ins::trials(),
@@ -47,6 +58,10 @@ fn main() -> ExitCode {
         daemon::trials(),
         direct::trials(),
         strangers::trials(),
+        hostile::trials(),
+        crowds::trials(),
+        descriptors::trials(),
+        removed::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
