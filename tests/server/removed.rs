@@ -42,7 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// As the issue has it: normal again within a second.
+/// As long as it may take until all is normal again.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Waits until somebody answers there.
