@@ -187,7 +187,8 @@ impl Socket {
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut self.lost, true) {
-                        let (hint, error) = (error.hint(), &error as &dyn std::error::Error);
+                        let hint = error.hint();
+                        let error: &dyn std::error::Error = &error;
                         error!(
                             listener = %service.name(), error, hint,
                             "the socket was removed, and nobody can connect: a restart makes it anew",

@@ -31,6 +31,7 @@ mod site;
 mod sockets;
 mod strangers;
 #[path = "../support/wait.rs"]
+#[expect(clippy::disallowed_methods, reason = "how long a test has waited")]
 mod wait;
 
 use std::process::ExitCode;
