@@ -17,7 +17,7 @@ use super::auth_client;
 use super::auth_master;
 use super::claim::{Claim, Found};
 use super::room::{Place, Stay};
-use super::{Drain, Error, Shared, now};
+use super::{Drain, Error, Shared, now, os};
 use crate::config::Listener;
 
 /// How long no connection is accepted after accept(2) failed. Without the pause a process without a
@@ -227,6 +227,8 @@ fn serve(stream: UnixStream, place: Option<Place>, service: &Service, drain: &Dr
         }
         return;
     };
+    // Where that cannot be, it costs memory and nothing else.
+    let _ = os::keep_little_unread(&stream);
     tokio::spawn(service.clone().serve(stream, stay, drain.clone()));
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use nix::unistd::{self, Gid, Uid, setgid, setgroups, setuid};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
@@ -112,6 +113,19 @@ pub(super) fn set_owner_and_mode(
     )?)
 }
 
+/// What the kernel keeps of our answers until the peer reads them, in bytes, with its own 768 or so for each write.
+const UNREAD: usize = 16 * 1024;
+
+/// Makes the kernel keep less of what a peer does not read than the 208 KiB of its default: times ten thousand
+/// connections that were more memory than the service may have, for it is counted as ours. What is beyond it waits
+/// in [`Output`], whose bounds are ours.
+///
+/// [`Output`]: super::output::Output
+pub(super) fn keep_little_unread(socket: impl AsFd) -> io::Result<()> {
+    // The kernel takes it twice (socket(7)).
+    Ok(set_socket_send_buffer_size(socket, UNREAD / 2)?)
+}
+
 /// Reads what a non-blocking socket has at this moment. The runtime's own read says "nothing" until
 /// its event loop has come round, even if there is something.
 pub(super) fn read_now(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
@@ -174,9 +188,20 @@ pub(super) fn become_owner(file: &Metadata) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[test]
+    fn little_is_kept_for_a_peer_that_does_not_read() {
+        let (mut ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        keep_little_unread(&ours).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let pieces = std::iter::from_fn(|| ours.write(&[b'x'; 100]).ok());
+        let kept: usize = pieces.sum();
+        assert!(kept > 0 && kept <= UNREAD, "{kept} bytes");
+    }
 
     #[test]
     fn a_lock_is_held_by_one_and_leaves_nothing_behind() {
