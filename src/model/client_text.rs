@@ -11,7 +11,7 @@ pub(super) const MAX_SHOWN: usize = 128;
 pub struct ClientText(Vec<u8>);
 
 impl ClientText {
-    /// Keeps the first [`MAX_SHOWN`] bytes.
+    /// Keeps the first [`MAX_SHOWN`] bytes. Cut before it is escaped, so that no escape is cut.
     pub fn new(bytes: &[u8]) -> Self {
         Self(bytes.get(..MAX_SHOWN).unwrap_or(bytes).to_vec())
     }
@@ -42,6 +42,8 @@ impl fmt::Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -59,5 +61,29 @@ mod tests {
             ClientText::new(&[b'a'; 5_000]).escaped().to_string().len(),
             MAX_SHOWN
         );
+    }
+
+    #[test]
+    fn no_escape_is_cut_in_the_middle() {
+        let text = [&[b'a'; MAX_SHOWN - 1][..], "\u{202e}".as_bytes()].concat();
+        let shown = ClientText::new(&text).escaped().to_string();
+        assert_eq!(shown, "a".repeat(MAX_SHOWN - 1) + r"\xe2");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_shown_in_graphic_ascii_and_can_be_read_back(bytes: Vec<u8>) {
+            let shown = ClientText::new(&bytes).escaped().to_string();
+            prop_assert!(shown.bytes().all(|byte| byte.is_ascii_graphic()), "{shown}");
+            prop_assert!(!shown.contains(['<', '>']), "{shown}");
+            let mut pieces = shown.split('\\');
+            let mut read: Vec<u8> = pieces.next().unwrap().into();
+            for piece in pieces {
+                let (escape, rest) = piece.split_at(3);
+                read.push(u8::from_str_radix(escape.strip_prefix('x').unwrap(), 16).unwrap());
+                read.extend(rest.bytes());
+            }
+            prop_assert_eq!(&read[..], bytes.get(..MAX_SHOWN).unwrap_or(&bytes));
+        }
     }
 }

@@ -6,6 +6,10 @@ use crate::secret::Secret;
 const NAME_PROMPT: &str = "Username:";
 const PASSWORD_PROMPT: &str = "Password:";
 
+/// Bytes of a name that are kept while its password is awaited: more than mailbox, separator and person come
+/// to. A longer one is nobody's, and what is left of it is nobody's either.
+const MAX_NAME: usize = 1024;
+
 /// Which prompt was sent last.
 #[derive(Debug)]
 pub enum Login {
@@ -31,11 +35,12 @@ impl Login {
     pub(super) fn respond(&mut self, response: &Secret) -> Step {
         match std::mem::replace(self, Self::Over) {
             Self::Name => {
-                let name = response.expose().to_vec();
+                let name = response.expose();
                 // Stock Dovecot too asks no password for what can be no name.
                 if name.is_empty() || name.iter().any(u8::is_ascii_control) {
                     return Step::Malformed;
                 }
+                let name = name.get(..MAX_NAME).unwrap_or(name).to_vec();
                 *self = Self::Password { name };
                 Step::Challenge(PASSWORD_PROMPT)
             }
@@ -91,6 +96,13 @@ mod tests {
         let (mut login, step) = Exchange::start(Mechanism::Login, Some(&secret("ana")));
         assert_eq!(step, Step::Challenge("Password:"));
         assert_eq!(login.respond(&secret("pw\0x")), ana());
+    }
+
+    #[test]
+    fn of_a_name_that_nobody_has_a_little_is_kept() {
+        let (mut login, _) = Exchange::start(Mechanism::Login, None);
+        login.respond(&secret(&"x".repeat(12_000)));
+        assert_eq!(login.authentication().unwrap().len(), MAX_NAME);
     }
 
     #[test]

@@ -16,7 +16,8 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::channel::{Channel, MAX_LAST};
-use super::{Drain, Shared, Wake, now, until};
+use super::room::Stay;
+use super::{Drain, HANDSHAKE, Shared, Wake, now, until};
 use crate::attempt::{Attempt, Outcome, Verdict};
 use crate::model::Mechanism;
 use crate::random;
@@ -37,6 +38,10 @@ const MAX_PENDING: usize = 2 * crate::session::auth_client::MAX_OPEN;
 /// How often requests are looked through for those that are over.
 const EXPIRY: Duration = Duration::from_secs(5);
 
+/// Bytes for which an open request counts, with what the verifier keeps of it: a few hundred as a rule, and some
+/// 2 KiB with the longest names.
+const OF_REQUEST: usize = 1024;
+
 /// What the connections of one listener have in common.
 #[derive(Debug)]
 pub(super) struct Context {
@@ -49,13 +54,22 @@ pub(super) struct Context {
 }
 
 /// Serves one connection until the peer is done, or the daemon is.
-pub(super) async fn run(stream: UnixStream, context: Arc<Context>, mut drain: Drain) {
+pub(super) async fn run(
+    stream: UnixStream,
+    mut stay: Stay,
+    context: Arc<Context>,
+    mut drain: Drain,
+) {
     let mailroom = Arc::new(Mailroom::default());
-    let mut connection = match Connection::new(stream, context, Arc::clone(&mailroom)) {
+    let mut connection = match Connection::new(stream, context, Arc::clone(&mailroom), now()) {
         Ok(connection) => connection,
         Err(error) => return warn!(error = %error, "no cookie for a greeting"),
     };
     while let Ok(Some(wake)) = connection.turn(now()) {
+        if !stay.holds(connection.held()) {
+            return connection.close(super::HOLDS_TOO_MUCH, now());
+        }
+        connection.channel.give_way().await;
         let interest = connection.channel.interest(connection.takes_lines());
         select! {
             () = mailroom.bell.notified() => {}
@@ -91,6 +105,7 @@ struct Connection {
     channel: Channel,
     /// Its own, as the greeting says it (CUID), and its lane in the verifier.
     number: u32,
+    begun: Instant,
     context: Arc<Context>,
     /// As the greeting says it.
     cookie: Cookie,
@@ -117,6 +132,7 @@ impl Connection {
         stream: UnixStream,
         context: Arc<Context>,
         mailroom: Arc<Mailroom>,
+        begun: Instant,
     ) -> Result<Self, random::Error> {
         let hex = |byte: u8| format!("{byte:02x}");
         let cookie: String = random::bytes::<16>()?.into_iter().map(hex).collect();
@@ -132,13 +148,14 @@ impl Connection {
             session: Session::new(Arc::clone(&context.settings)),
             channel: Channel::new(stream, &greeting.encode()),
             number,
+            begun,
             cookie,
             context,
             actions: Vec::new(),
             mailroom,
             asked: 0,
             refusals: BTreeMap::new(),
-            expiry: now() + EXPIRY,
+            expiry: begun + EXPIRY,
         })
     }
 
@@ -154,20 +171,38 @@ impl Connection {
         self.take_lines(now);
         // Most verdicts come at once: they leave with this write.
         self.collect_verdicts(now);
+        let handshake = self.handshake(now);
         self.channel.send(now)?;
         let answered = self.channel.closing || self.channel.ended && !self.session.is_verifying();
         if answered && self.channel.is_sent() {
             return Ok(None);
         }
         let refusal = self.refusals.keys().next().map(|(due, _)| *due);
-        // While lines come, expiry runs with them; without, only where it lets lines in again.
-        let expiry = (!self.takes_lines()).then_some(self.expiry);
+        let expiry = (self.session.open_requests() > 0).then_some(self.expiry);
         let wake = refusal
             .into_iter()
             .chain(self.channel.deadline())
             .chain(expiry)
+            .chain(handshake)
             .min();
         Ok(Some(wake.map_or(Wake::Never, Wake::At)))
+    }
+
+    /// Until when the peer must have begun, if it has not.
+    fn handshake(&mut self, now: Instant) -> Option<Instant> {
+        if self.channel.closing || !self.session.awaits_handshake() {
+            return None;
+        }
+        let due = self.begun + HANDSHAKE;
+        if now >= due {
+            self.close("no handshake within 150 s", now);
+        }
+        Some(due)
+    }
+
+    /// Bytes that are kept for it, and not for all of them.
+    fn held(&self) -> usize {
+        self.channel.held() + self.session.open_requests() * OF_REQUEST
     }
 
     fn takes_lines(&self) -> bool {
@@ -314,5 +349,109 @@ impl Connection {
         if let Some(more) = self.context.shared.closed.pass(now) {
             warn!(listener = %self.context.name, reason = why, more, "connection closed by us");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::room::{Bounds, Room};
+    use crate::session::auth_client::Kind;
+
+    /// A connection without a verifier, its other end, and when it began.
+    fn connected() -> (Connection, UnixStream, Instant) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let settings = Settings {
+            kind: Kind::Client,
+            mechanisms: Mechanism::ALL.to_vec(),
+            default_domain: None,
+            separator: None,
+        };
+        let context = Context {
+            name: "auth".into(),
+            mechanisms: Mechanism::ALL.to_vec(),
+            failure_delay: Duration::ZERO,
+            settings: Arc::new(settings),
+            shared: Arc::new(Shared::new(Arc::new(Room::new(Bounds::within(None, 1, 1))))),
+        };
+        let begun = now();
+        let connection = Connection::new(ours, Arc::new(context), Arc::default(), begun).unwrap();
+        (connection, theirs, begun)
+    }
+
+    /// When it wants to go on by itself; `None` if it is done.
+    fn wakes(connection: &mut Connection, now: Instant) -> Option<Option<Instant>> {
+        match connection.turn(now) {
+            Ok(Some(Wake::At(time))) => Some(Some(time)),
+            Ok(Some(Wake::Never)) => Some(None),
+            Ok(None) | Err(_) => None,
+        }
+    }
+
+    /// Lets a line come in, as far as the runtime's event loop need not come round.
+    fn hears(connection: &mut Connection, theirs: &UnixStream, line: &str) {
+        let give_up = now() + Duration::from_secs(20);
+        while theirs.try_write(line.as_bytes()).is_err() {
+            assert!(now() < give_up, "it takes nothing");
+        }
+        assert_eq!(connection.channel.read_now(), line.len());
+    }
+
+    #[test]
+    fn a_handshake_that_does_not_come_within_150_seconds_ends_the_connection() {
+        let runtime = crate::server::runtime().unwrap();
+        let _entered = runtime.enter();
+        for said in ["", "VERSION\t1\t2\n"] {
+            let (mut connection, theirs, begun) = connected();
+            if !said.is_empty() {
+                hears(&mut connection, &theirs, said);
+            }
+            let just_before = begun + HANDSHAKE - Duration::from_nanos(1);
+            let give_up = now() + Duration::from_secs(20);
+            // Until the greeting has left.
+            while wakes(&mut connection, just_before) != Some(Some(begun + HANDSHAKE)) {
+                assert!(now() < give_up, "{said:?}");
+            }
+            assert_eq!(wakes(&mut connection, begun + HANDSHAKE), None, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn after_the_handshake_nothing_ends_an_idle_connection() {
+        let runtime = crate::server::runtime().unwrap();
+        let _entered = runtime.enter();
+        let (mut connection, theirs, begun) = connected();
+        hears(&mut connection, &theirs, "VERSION\t1\t2\nCPID\t1\n");
+        let later = begun + 1_000 * HANDSHAKE;
+        let give_up = now() + Duration::from_secs(20);
+        while wakes(&mut connection, later) != Some(None) {
+            assert!(now() < give_up);
+        }
+    }
+
+    #[test]
+    fn an_exchange_that_nobody_goes_on_with_is_forgotten_on_an_idle_connection_too() {
+        let runtime = crate::server::runtime().unwrap();
+        let _entered = runtime.enter();
+        let (mut connection, theirs, begun) = connected();
+        let lines = "VERSION\t1\t2\nCPID\t1\nAUTH\t1\tLOGIN\tservice=imap\n";
+        hears(&mut connection, &theirs, lines);
+        let mut time = begun;
+        let give_up = now() + Duration::from_secs(20);
+        while let Some(Some(wake)) = wakes(&mut connection, time) {
+            assert!(now() < give_up);
+            if connection.channel.is_sent() {
+                assert!(wake > time && wake - time <= EXPIRY);
+                time = wake;
+            }
+        }
+        let lived = time - begun;
+        let lifetime = crate::session::auth_client::LIFETIME;
+        assert!(
+            lived >= lifetime && lived < lifetime + 2 * EXPIRY,
+            "{lived:?}"
+        );
+        assert_eq!(connection.session.open_requests(), 0);
+        assert!(connection.held() <= 8 * 1024);
     }
 }

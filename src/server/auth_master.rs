@@ -16,7 +16,8 @@ use tracing::warn;
 
 use super::channel::{Channel, MAX_LAST};
 use super::listener::Owner;
-use super::{Drain, Shared, Wake, now, os, until};
+use super::room::Stay;
+use super::{Drain, HANDSHAKE, Shared, Wake, now, os, until};
 use crate::attempt::Outcome;
 use crate::query::{Answer, Query};
 use crate::session::auth_master::{Action, Peer, Session, Settings, Ticket};
@@ -24,6 +25,9 @@ use crate::telemetry::Asked;
 use crate::verify::pool::LANE;
 use crate::wire::auth_master::{PickUp, greeting};
 use crate::wire::line::TooLong;
+
+/// Bytes for which an open question counts, with what the verifier keeps of it.
+const OF_QUESTION: usize = 1024;
 
 /// What the connections of one listener have in common.
 #[derive(Debug)]
@@ -37,14 +41,23 @@ pub(super) struct Context {
 }
 
 /// Serves one connection until the peer is done, or the daemon is.
-pub(super) async fn run(stream: UnixStream, context: Arc<Context>, mut drain: Drain) {
+pub(super) async fn run(
+    stream: UnixStream,
+    mut stay: Stay,
+    context: Arc<Context>,
+    mut drain: Drain,
+) {
     let peer = match stream.peer_cred() {
         Ok(credentials) => peer(credentials, context.open_to_all),
         Err(error) => return warn!(error = %error, "no word of the kernel on who has connected"),
     };
     let mailroom = Arc::new(Mailroom::default());
-    let mut connection = Connection::new(stream, peer, context, Arc::clone(&mailroom));
+    let mut connection = Connection::new(stream, peer, context, Arc::clone(&mailroom), now());
     while let Ok(Some(wake)) = connection.turn(now()) {
+        if !stay.holds(connection.held()) {
+            return connection.close(super::HOLDS_TOO_MUCH, now());
+        }
+        connection.channel.give_way().await;
         let interest = connection.channel.interest(connection.takes_lines());
         select! {
             () = mailroom.bell.notified() => {}
@@ -73,6 +86,7 @@ struct Connection {
     channel: Channel,
     /// Its lane in the verifier.
     number: u32,
+    begun: Instant,
     context: Arc<Context>,
     session: Session,
     actions: Vec<Action>,
@@ -84,11 +98,18 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: UnixStream, peer: Peer, context: Arc<Context>, mailroom: Arc<Mailroom>) -> Self {
+    fn new(
+        stream: UnixStream,
+        peer: Peer,
+        context: Arc<Context>,
+        mailroom: Arc<Mailroom>,
+        begun: Instant,
+    ) -> Self {
         Self {
             session: Session::new(Arc::clone(&context.settings), peer),
             channel: Channel::new(stream, &greeting(std::process::id())),
             number: context.shared.next_connection(),
+            begun,
             context,
             actions: Vec::new(),
             mailroom,
@@ -107,6 +128,7 @@ impl Connection {
         self.take_lines(now);
         // Most answers come at once: they leave with this write.
         self.collect_answers(now);
+        let handshake = self.handshake(now);
         self.channel.send(now)?;
         if !self.channel.is_full() {
             if let Some((ticket, query)) = self.put_off.take() {
@@ -117,7 +139,25 @@ impl Connection {
         if answered && self.channel.is_sent() {
             return Ok(None);
         }
-        Ok(Some(self.channel.deadline().map_or(Wake::Never, Wake::At)))
+        let wake = self.channel.deadline().into_iter().chain(handshake).min();
+        Ok(Some(wake.map_or(Wake::Never, Wake::At)))
+    }
+
+    /// Until when the peer must have begun, if it has not.
+    fn handshake(&mut self, now: Instant) -> Option<Instant> {
+        if self.channel.closing || !self.session.awaits_handshake() {
+            return None;
+        }
+        let due = self.begun + HANDSHAKE;
+        if now >= due {
+            self.close("no handshake within 150 s", now);
+        }
+        Some(due)
+    }
+
+    /// Bytes that are kept for it, and not for all of them.
+    fn held(&self) -> usize {
+        self.channel.held() + self.session.open_questions() * OF_QUESTION
     }
 
     fn takes_lines(&self) -> bool {

@@ -31,6 +31,8 @@ pub(super) struct Channel {
     pub(super) draining: bool,
     /// Nothing counts any more but what is written already.
     pub(super) closing: bool,
+    /// Bytes taken since others had their turn.
+    taken: usize,
 }
 
 impl Channel {
@@ -45,6 +47,7 @@ impl Channel {
             ended: false,
             draining: false,
             closing: false,
+            taken: 0,
         }
     }
 
@@ -105,6 +108,20 @@ impl Channel {
         }
     }
 
+    /// Lets the others go on, once a chunk was taken since they did. Without it a peer that sends as fast as we
+    /// read would keep its thread to itself: there is always something more, and so nothing to wait for.
+    pub(super) async fn give_way(&mut self) {
+        if self.taken >= CHUNK {
+            self.taken = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Bytes that are kept for this connection, both ways.
+    pub(super) fn held(&self) -> usize {
+        self.lines.capacity() + self.output.capacity()
+    }
+
     /// Takes a chunk of what the peer has sent already, and returns how long it was.
     pub(super) fn read_now(&mut self) -> usize {
         self.read(|stream, chunk| os::read_now(stream, chunk))
@@ -117,6 +134,7 @@ impl Channel {
             Ok(0) => self.ended = true,
             Ok(length) => {
                 let bytes = chunk.get_mut(..length).unwrap_or_default();
+                self.taken += length;
                 self.lines.push(bytes);
                 bytes.zeroize(); // There may be a password in it.
                 return length;

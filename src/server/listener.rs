@@ -1,45 +1,36 @@
-//! One listening socket: bound so that it is right from the first moment, or handed over; then an
-//! accept loop that survives whatever accept(2) may fail with.
-//!
-//! A socket of a live daemon is never stolen: each is guarded by a lock file beside it (`PATH.lock`,
-//! held by flock(2) until the process ends, however it ends, and removed at a clean end), and before an old socket is removed we
-//! try to connect to it, since its owner may be a program that knows no lock.
+//! One listening socket, bound ([`Claim`]) or handed over, and an accept loop that survives whatever accept(2) may
+//! fail with, and the loss of its socket.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::select;
-use tracing::warn;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{error, warn};
 
 use super::auth_client;
 use super::auth_master;
-use super::os::{self, Lock, Node};
-use super::{Drain, Error, Shared, now};
+use super::claim::{Claim, Found};
+use super::room::{Place, Stay};
+use super::{Drain, Error, Shared, now, os};
 use crate::config::Listener;
-
-/// Most connections to all listeners together. The unit allows the process 16,384 descriptors
-/// (`LimitNOFILE=`); what is left of them is for the database (three for each of its connections, one
-/// connection for each core and four more), sockets, locks and the runtime: 384 do for 100 cores.
-///
-/// Beyond it connections wait in the backlog: one that was accepted and closed would make Dovecot's
-/// login processes tell their clients "Auth process broken" (`auth_connect_notify`,
-/// src/login-common/main.c, Dovecot 2.4).
-pub(super) const MAX_CONNECTIONS: usize = 16_000;
-
-/// Connections that the kernel keeps for us until we accept them. It cuts this to
-/// `net.core.somaxconn`, 4,096 by default.
-const BACKLOG: u32 = 4_096;
 
 /// How long no connection is accepted after accept(2) failed. Without the pause a process without a
 /// free descriptor would spin, since the waiting connection stays ready; and what waits is served
 /// within 1 s after one is free.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often we look whether our socket is where it was: one system call, and whoever connects again finds us
+/// within 1 s after it was removed.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long those who wait at a socket that was removed may go on waiting for room.
+const REST: Duration = Duration::from_secs(5);
 
 /// A socket that listens, and what must be undone at the end.
 #[derive(Debug)]
@@ -49,7 +40,9 @@ pub(super) struct Socket {
     /// path any more.
     open_to_all: io::Result<Option<Owner>>,
     /// `None` where it was handed over: then path, mode and life are its maker's business.
-    _claim: Option<Claim>,
+    claim: Option<Claim>,
+    /// Whether the log knows that it is not where it was.
+    lost: bool,
 }
 
 /// Whose a socket is.
@@ -75,10 +68,10 @@ pub(super) enum Service {
 }
 
 impl Service {
-    async fn serve(self, stream: UnixStream, drain: Drain) {
+    async fn serve(self, stream: UnixStream, stay: Stay, drain: Drain) {
         match self {
-            Self::Client(context) => auth_client::run(stream, context, drain).await,
-            Self::Master(context) => auth_master::run(stream, context, drain).await,
+            Self::Client(context) => auth_client::run(stream, stay, context, drain).await,
+            Self::Master(context) => auth_master::run(stream, stay, context, drain).await,
         }
     }
 
@@ -97,26 +90,6 @@ impl Service {
     }
 }
 
-/// Our right to a path. Dropping it removes the socket if it is ours still, and then the lock.
-#[derive(Debug)]
-struct Claim {
-    path: PathBuf,
-    node: Node,
-    /// Given up last.
-    _lock: Lock,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let ours =
-            fs::symlink_metadata(&self.path).is_ok_and(|found| Node::from(&found) == self.node);
-        if ours {
-            // As another user we may not be allowed to; the next start replaces it.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 impl Socket {
     /// Takes over a socket that is bound and listening already. Needs a runtime.
     pub(super) fn handed_over(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
@@ -126,43 +99,23 @@ impl Socket {
         Ok(Self {
             open_to_all: path.and_then(open_to_all),
             listener: UnixListener::from_std(listener)?,
-            _claim: None,
+            claim: None,
+            lost: false,
         })
     }
 
-    /// Binds the socket of a listener. Nobody can connect before owner, group and mode are right:
-    /// listen(2) comes last. Needs a runtime.
+    /// Binds the socket of a listener. Needs a runtime.
     ///
     /// # Errors
     ///
-    /// [`Error::SocketInUse`] if somebody lives there, and whatever keeps it from being bound.
+    /// As [`Claim::stake`].
     pub(super) async fn bind(listener: &Listener) -> Result<Self, Error> {
-        let path = &listener.path;
-        let lock = lock(path)?;
-        remove_stale(path).await?;
-        let bind = |source| Error::Bind {
-            path: path.clone(),
-            source,
-        };
-        let socket = bound_to(path).map_err(bind)?;
-        let node = Node::from(&fs::symlink_metadata(path).map_err(bind)?);
-        let claim = Claim {
-            path: path.clone(),
-            node,
-            _lock: lock,
-        };
-        os::set_owner_and_mode(path, listener.owner, listener.group, listener.mode).map_err(
-            |source| Error::Owner {
-                path: path.clone(),
-                source,
-            },
-        )?;
-        let open_to_all = open_to_all(path);
-        let listener = socket.listen(BACKLOG).map_err(bind)?;
+        let (claim, socket) = Claim::stake(listener).await?;
         Ok(Self {
-            listener,
-            open_to_all,
-            _claim: Some(claim),
+            listener: socket,
+            open_to_all: open_to_all(&listener.path),
+            claim: Some(claim),
+            lost: false,
         })
     }
 
@@ -182,39 +135,115 @@ impl Socket {
     }
 
     /// Accepts connections until the daemon drains.
-    pub(super) async fn accept(self, service: Service, mut drain: Drain) {
+    pub(super) async fn accept(mut self, service: Service, mut drain: Drain) {
         let shared = Arc::clone(service.shared());
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut place = None;
         loop {
-            let next = async {
-                let place = Arc::clone(&shared.room).acquire_owned().await;
-                (self.listener.accept().await, place)
-            };
-            let (accepted, place) = select! {
-                next = next => next,
+            select! {
                 () = drain.begun() => break,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    let (service, drain) = (service.clone(), drain.clone());
-                    tokio::spawn(async move {
-                        service.serve(stream, drain).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    if let Some(more) = shared.accept_failures.pass(now()) {
-                        warn!(
-                            listener = %service.name(), error = %error, more,
-                            "cannot accept connections",
-                        );
+                _ = looks.tick(), if self.claim.is_some() => self.look(&service, &drain),
+                next = next(&self.listener, &shared, &mut place) => match next {
+                    Ok(stream) => serve(stream, place.take(), &service, &drain),
+                    Err(error) => {
+                        if let Some(more) = shared.accept_failures.pass(now()) {
+                            warn!(
+                                listener = %service.name(), error = %error, more,
+                                "cannot accept connections",
+                            );
+                        }
+                        tokio::time::sleep(PAUSE).await;
                     }
-                    tokio::time::sleep(PAUSE).await;
-                }
+                },
             }
         }
         // The path is given back before the server learns that this task has ended, and the process ends.
         drop(self);
         drop(drain);
+    }
+
+    /// Sees to it that peers find the socket. Whoever has connected is served on, removed or not.
+    fn look(&mut self, service: &Service, drain: &Drain) {
+        let Some(claim) = &mut self.claim else {
+            return;
+        };
+        match claim.found() {
+            Found::Ours => self.lost = false,
+            Found::Another => {
+                if !std::mem::replace(&mut self.lost, true) {
+                    error!(
+                        listener = %service.name(),
+                        "something else is in the place of the socket: nobody can connect until it is removed",
+                    );
+                }
+            }
+            Found::Nothing => match claim.stake_again() {
+                Ok(fresh) => {
+                    self.lost = false;
+                    let removed = std::mem::replace(&mut self.listener, fresh);
+                    warn!(listener = %service.name(), "the socket was removed: bound again");
+                    tokio::spawn(accept_rest(removed, service.clone(), drain.clone()));
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut self.lost, true) {
+                        let hint = error.hint();
+                        let error: &dyn std::error::Error = &error;
+                        error!(
+                            listener = %service.name(), error, hint,
+                            "the socket was removed, and nobody can connect: a restart makes it anew",
+                        );
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// The next connection, once there is a place for it. The place is kept, whatever comes in between.
+async fn next(
+    listener: &UnixListener,
+    shared: &Shared,
+    place: &mut Option<Place>,
+) -> io::Result<UnixStream> {
+    if place.is_none() {
+        *place = shared.room.place().await;
+    }
+    let (stream, _) = listener.accept().await?;
+    Ok(stream)
+}
+
+/// Serves a connection if its user may have one more.
+fn serve(stream: UnixStream, place: Option<Place>, service: &Service, drain: &Drain) {
+    let shared = service.shared();
+    // The kernel has no word for it: then they are all one user's.
+    let user = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
+    let Some(stay) = place.and_then(|place| shared.room.admit(place, user)) else {
+        if let Some(more) = shared.crowds.pass(now()) {
+            warn!(
+                listener = %service.name(), user, more,
+                "connection closed by us: its user has too many",
+            );
+        }
+        return;
+    };
+    // Where that cannot be, it costs memory and nothing else.
+    let _ = os::keep_little_unread(&stream);
+    tokio::spawn(service.clone().serve(stream, stay, drain.clone()));
+}
+
+/// Serves whoever had connected to a socket before it was removed.
+async fn accept_rest(removed: UnixListener, service: Service, mut drain: Drain) {
+    let mut place = None;
+    loop {
+        let next = next(&removed, service.shared(), &mut place);
+        select! {
+            () = drain.begun() => return,
+            waiting = timeout(REST, next) => match waiting {
+                Ok(Ok(stream)) => serve(stream, place.take(), &service, &drain),
+                Ok(Err(_)) | Err(_) => return,
+            },
+        }
     }
 }
 
@@ -225,76 +254,4 @@ fn open_to_all(path: &Path) -> io::Result<Option<Owner>> {
         group: found.gid(),
     };
     Ok((found.mode() & 0o777 == 0o666).then_some(owner))
-}
-
-/// A socket that nobody may open: its owner and mode come next, whatever the umask is.
-fn bound_to(path: &Path) -> io::Result<UnixSocket> {
-    let socket = UnixSocket::new_stream()?;
-    os::close_to_all(&socket)?;
-    socket.bind(path)?;
-    Ok(socket)
-}
-
-fn lock_file(socket: &Path) -> PathBuf {
-    let mut path = OsString::from(socket);
-    path.push(".lock");
-    path.into()
-}
-
-fn lock(socket: &Path) -> Result<Lock, Error> {
-    let path = lock_file(socket);
-    os::lock(&path)
-        .map_err(|source| Error::Lock { path, source })?
-        .ok_or_else(|| Error::SocketInUse {
-            path: socket.to_owned(),
-        })
-}
-
-/// Removes what a daemon that was killed left behind; nothing that is no socket, and none that
-/// answers. The caller holds the lock.
-async fn remove_stale(path: &Path) -> Result<(), Error> {
-    let bind = |source| Error::Bind {
-        path: path.to_owned(),
-        source,
-    };
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(bind(error)),
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(Error::NotASocket {
-                path: path.to_owned(),
-            });
-        }
-        Ok(_) => {}
-    }
-    match UnixStream::connect(path).await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(bind(error)),
-        // Somebody listens; where it would block, with a full backlog.
-        Ok(_) | Err(_) => {
-            return Err(Error::SocketInUse {
-                path: path.to_owned(),
-            });
-        }
-    }
-    fs::remove_file(path).map_err(bind)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    #[test]
-    fn a_socket_is_closed_to_all_when_it_appears() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("auth");
-        let runtime = super::super::runtime().unwrap();
-        let _runtime = runtime.enter();
-        let _socket = bound_to(&path).unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0);
-    }
 }

@@ -9,6 +9,7 @@
 mod auth_client;
 mod auth_master;
 mod channel;
+mod claim;
 mod database;
 mod error;
 mod handover;
@@ -16,6 +17,7 @@ mod listener;
 mod os;
 mod output;
 mod rated;
+mod room;
 mod signals;
 mod watchdog;
 
@@ -27,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::select;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 pub use error::{Error, Kind};
@@ -41,6 +43,7 @@ use database::Database;
 use handover::Handed;
 use listener::{Service, Socket};
 use rated::Rated;
+use room::{Bounds, Room};
 use signals::{Event, Signals};
 
 /// How long a stop waits for what is in flight. Longer than any refusal is put off (4 s).
@@ -49,6 +52,19 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long the end waits for the verifier's threads, which have answered everything by then as a rule, and
 /// write down the last uses. One that hangs on the database is left behind.
 const THREADS_END: Duration = Duration::from_secs(2);
+
+/// Connections to the database beside those of the threads that answer at once and those that hash: two that look
+/// up, one that looks into what was refused, one that writes uses, one that writes the log back, and one that
+/// brings the database up to date.
+const OTHER_READERS: usize = 6;
+
+/// What the log says of a connection for which there is no room any more.
+const HOLDS_TOO_MUCH: &str = "its user's connections hold too much";
+
+/// How long a peer may take to say its VERSION and CPID. All known ones say them at once, and stock Dovecot waits
+/// for ever; here whoever never begins gives its place back, as late as a request ends that nobody goes on with.
+/// After the handshake there is no such limit: login processes keep their connections for days.
+const HANDSHAKE: Duration = client::LIFETIME;
 
 /// Runs the daemon in the foreground until SIGTERM or SIGINT; a second one ends it at once. SIGHUP
 /// lets it take a database that was put in the place of another. The whole of `dovelatch serve`.
@@ -61,6 +77,9 @@ const THREADS_END: Duration = Duration::from_secs(2);
 /// See [`Error::kind`]. Nothing that happens after the start is an error.
 pub fn serve(config: &Config, environment: &Environment) -> Result<(), Error> {
     let handed = handover::take(&environment.listen_fd_names)?;
+    if let Err(error) = os::raise_descriptor_limit() {
+        warn!(error = %error, "cannot raise the limit on descriptors");
+    }
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let mut signals = Signals::new().map_err(|source| Error::Start { source })?;
@@ -138,18 +157,33 @@ struct Shared {
     /// Empty while the daemon is root still, and waits for a database to see whom it should become.
     verifier: OnceLock<Verifier>,
     /// A place for each connection, whichever its listener.
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
     connections: AtomicU32,
     /// Log-ins that were let in on a login socket, until a mail process takes them over.
     finished: Mutex<Table>,
     /// Connections that we closed over what the peer sent, for the log.
     closed: Rated,
     accept_failures: Rated,
+    /// Connections that we closed because their user has too many.
+    crowds: Rated,
     /// Mail processes that named no log-in of theirs.
     odd_pick_ups: Rated,
 }
 
 impl Shared {
+    fn new(room: Arc<Room>) -> Self {
+        Self {
+            verifier: OnceLock::new(),
+            room,
+            connections: AtomicU32::new(1),
+            finished: Mutex::default(),
+            closed: Rated::default(),
+            accept_failures: Rated::default(),
+            crowds: Rated::default(),
+            odd_pick_ups: Rated::default(),
+        }
+    }
+
     fn finished(&self) -> MutexGuard<'_, Table> {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,20 +222,14 @@ struct Server {
 impl Server {
     async fn start(config: &Config, handed: Handed, root: Root) -> Result<Self, Error> {
         let sockets = sockets(config, handed).await?;
-        let shared = Arc::new(Shared {
-            verifier: OnceLock::new(),
-            room: Arc::new(Semaphore::new(listener::MAX_CONNECTIONS)),
-            connections: AtomicU32::new(1),
-            finished: Mutex::default(),
-            closed: Rated::default(),
-            accept_failures: Rated::default(),
-            odd_pick_ups: Rated::default(),
-        });
+        // As many as the runtime has threads.
+        let desks = tokio::runtime::Handle::current().metrics().num_workers();
+        let room = Room::new(bounds(config, sockets.len(), desks));
+        let shared = Arc::new(Shared::new(Arc::new(room)));
         let identity = Identity::default();
         let settings = verify::Settings {
             database: config.database.clone(),
-            // As many as the runtime has threads.
-            desks: tokio::runtime::Handle::current().metrics().num_workers(),
+            desks,
             threads: config.hash.threads,
             uses: config.keep.uses,
             keep: Keep {
@@ -270,6 +298,24 @@ impl Server {
         }
         info!("stopped");
     }
+}
+
+/// How many connections there may be, as far as descriptors go.
+fn bounds(config: &Config, sockets: usize, desks: usize) -> Bounds {
+    let hashing = match config.hash.threads {
+        0 => desks,
+        threads => threads,
+    };
+    let descriptors = os::descriptor_limit();
+    let bounds = Bounds::within(descriptors, sockets, desks + hashing + OTHER_READERS);
+    if bounds.are_lowered() {
+        warn!(
+            descriptors,
+            connections = bounds.connections,
+            "few connections: the limit on descriptors allows no more, see LimitNOFILE= and ulimit -n",
+        );
+    }
+    bounds
 }
 
 /// The sockets of each listener: those handed over under its name, else one that we bind.

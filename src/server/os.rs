@@ -1,4 +1,4 @@
-//! What only the operating system can do: owners, modes, locks, and becoming another user.
+//! What only the operating system can do: owners, modes, locks, limits, and becoming another user.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 use nix::unistd::{self, Gid, Uid, setgid, setgroups, setuid};
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
 /// A lock that ends with the process, however it ends. Dropping it removes its file, which would lock
@@ -22,10 +24,18 @@ pub(super) struct Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // While it is held still: afterwards it may be another's.
-        if is_named(&self.file, &self.path).unwrap_or(false) {
+        if self.is_named() {
             // Where it cannot be removed it stays, free.
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+impl Lock {
+    /// Whether its file is the one at its path still. Where that was removed, the next one to come makes
+    /// another, and knows nothing of this lock.
+    pub(super) fn is_named(&self) -> bool {
+        is_named(&self.file, &self.path).unwrap_or(false)
     }
 }
 
@@ -103,6 +113,19 @@ pub(super) fn set_owner_and_mode(
     )?)
 }
 
+/// What the kernel keeps of our answers until the peer reads them, in bytes, with its own 768 or so for each write.
+const UNREAD: usize = 16 * 1024;
+
+/// Makes the kernel keep less of what a peer does not read than the 208 KiB of its default: times ten thousand
+/// connections that were more memory than the service may have, for it is counted as ours. What is beyond it waits
+/// in [`Output`], whose bounds are ours.
+///
+/// [`Output`]: super::output::Output
+pub(super) fn keep_little_unread(socket: impl AsFd) -> io::Result<()> {
+    // The kernel takes it twice (socket(7)).
+    Ok(set_socket_send_buffer_size(socket, UNREAD / 2)?)
+}
+
 /// Reads what a non-blocking socket has at this moment. The runtime's own read says "nothing" until
 /// its event loop has come round, even if there is something.
 pub(super) fn read_now(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
@@ -118,6 +141,22 @@ pub(super) fn inner_pid(pid: u32) -> Option<u32> {
         .find_map(|line| line.strip_prefix("NSpid:"))?;
     let inner = ids.split_ascii_whitespace().next_back()?.parse().ok()?;
     (inner != pid).then_some(inner)
+}
+
+/// Raises the limit on descriptors that this process has to the one that it may have. What is set by default
+/// (1,024 as a rule) is for programs that use select(2), which we do not.
+pub(super) fn raise_descriptor_limit() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    Ok(setrlimit(Resource::Nofile, raised)?)
+}
+
+/// How many descriptors this process may have; `None`: as many as it likes.
+pub(super) fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 pub(super) fn is_root() -> bool {
@@ -149,9 +188,20 @@ pub(super) fn become_owner(file: &Metadata) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[test]
+    fn little_is_kept_for_a_peer_that_does_not_read() {
+        let (mut ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        keep_little_unread(&ours).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let pieces = std::iter::from_fn(|| ours.write(&[b'x'; 100]).ok());
+        let kept: usize = pieces.sum();
+        assert!(kept > 0 && kept <= UNREAD, "{kept} bytes");
+    }
 
     #[test]
     fn a_lock_is_held_by_one_and_leaves_nothing_behind() {

@@ -33,6 +33,11 @@ impl Output {
         self.bytes.is_empty()
     }
 
+    /// Bytes that are kept for it.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Whether the peer should read before it may ask more.
     pub(super) fn is_full(&self) -> bool {
         self.bytes.len() > MAX_UNSENT
@@ -79,6 +84,56 @@ impl Output {
 mod tests {
     use super::*;
     use crate::server;
+
+    /// Fills all that is between us and a peer that reads nothing.
+    fn stuck(now: Instant) -> (Output, UnixStream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut output = Output::default();
+        output.buffer().extend_from_slice(&vec![b'x'; 1 << 20]);
+        let give_up = server::now() + Duration::from_secs(20);
+        // The first readiness is the event loop's to tell.
+        while output.bytes.len() == 1 << 20 {
+            output.send(&ours, now).unwrap();
+            assert!(server::now() < give_up, "nothing was taken");
+        }
+        while output.stalled.is_none() {
+            output.send(&ours, now).unwrap();
+        }
+        (output, ours, theirs)
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_read_no_more_and_given_up_after_30_seconds() {
+        let runtime = server::runtime().unwrap();
+        let _entered = runtime.enter();
+        let now = server::now();
+        let (mut output, ours, _theirs) = stuck(now);
+        assert!(output.is_full());
+        assert_eq!(output.deadline(), Some(now + PATIENCE));
+        let just_before = now + PATIENCE - Duration::from_nanos(1);
+        output.send(&ours, just_before).unwrap();
+        let error = output.send(&ours, now + PATIENCE).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_peer_that_takes_a_little_now_and_then_is_not_given_up() {
+        let runtime = server::runtime().unwrap();
+        let _entered = runtime.enter();
+        let mut now = server::now();
+        let (mut output, ours, theirs) = stuck(now);
+        let mut chunk = [0; 64 * 1024];
+        for _ in 0..3 {
+            now += PATIENCE - Duration::from_nanos(1);
+            let begun = output.bytes.len();
+            let give_up = server::now() + Duration::from_secs(20);
+            while output.bytes.len() == begun {
+                let _ = theirs.try_read(&mut chunk);
+                output.send(&ours, now).unwrap();
+                assert!(server::now() < give_up, "nothing more was taken");
+            }
+        }
+    }
 
     #[test]
     fn what_a_slow_peer_has_taken_is_kept_no_longer() {

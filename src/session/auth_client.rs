@@ -27,6 +27,9 @@ use crate::wire::auth_client::{Auth, Command, Reply, RequestId, VERSION};
 /// process serves about 1,000 clients.
 pub const MAX_OPEN: usize = 1_024;
 
+/// Room that a connection keeps for its next requests.
+const KEPT: usize = 16;
+
 /// How long a request lives, from its AUTH on: as in stock Dovecot, which says nothing at its end.
 pub const LIFETIME: Duration = Duration::from_secs(150);
 
@@ -250,6 +253,19 @@ impl Session {
         self.verifying > 0
     }
 
+    /// How many requests are open.
+    pub fn open_requests(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether the peer has not begun yet.
+    pub fn awaits_handshake(&self) -> bool {
+        match self.phase {
+            Phase::AwaitsVersion | Phase::AwaitsPid => true,
+            Phase::Open | Phase::Draining(_) | Phase::Closed => false,
+        }
+    }
+
     /// Forgets requests that are [`LIFETIME`] old; nothing is sent for them. The one action that may
     /// come is [`Action::Close`].
     pub fn expire(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -441,6 +457,9 @@ impl Session {
 
     fn remove(&mut self, id: RequestId) -> Option<Request> {
         let request = self.requests.remove(&id)?;
+        if self.requests.is_empty() {
+            self.requests.shrink_to(KEPT);
+        }
         if matches!(request.state, State::Verifying { .. }) {
             self.verifying -= 1;
         }

@@ -21,6 +21,9 @@ use crate::wire::auth_master::{Command, Fields, MAX_REPLY, MasterId, PickUp, Rep
 /// and doveadm have one at a time, a mail process as many as it has new sessions.
 pub const MAX_ASKING: usize = 1_024;
 
+/// Room that a connection keeps for its next questions.
+const KEPT: usize = 16;
+
 /// Which commands there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -160,7 +163,11 @@ impl Session {
     /// connection is being closed, or it came twice.
     pub fn on_answer(&mut self, ticket: Ticket, answer: Answer, actions: &mut Vec<Action>) {
         let id = ticket.id;
-        let reply = match self.asking.remove(&ticket) {
+        let question = self.asking.remove(&ticket);
+        if self.asking.is_empty() {
+            self.asking.shrink_to(KEPT);
+        }
+        let reply = match question {
             None => return,
             Some(Question::PickUp { wants_token }) => match answer {
                 Answer::Begins(begin) => self.begins(id, &begin, wants_token),
@@ -208,6 +215,19 @@ impl Session {
         match self.phase {
             Phase::AwaitsVersion | Phase::Open => self.asking.len() < MAX_ASKING && !self.listing,
             Phase::Closed => false,
+        }
+    }
+
+    /// How many questions are open.
+    pub fn open_questions(&self) -> usize {
+        self.asking.len()
+    }
+
+    /// Whether the peer has not begun yet.
+    pub fn awaits_handshake(&self) -> bool {
+        match self.phase {
+            Phase::AwaitsVersion => true,
+            Phase::Open | Phase::Closed => false,
         }
     }
 

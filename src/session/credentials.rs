@@ -5,10 +5,17 @@ use std::net::IpAddr;
 use crate::attempt::Attempt;
 use crate::model::{ClientText, Domain, Mailbox, Mechanism, Person, Separator, Service};
 use crate::sasl::Credentials;
+use crate::secret::Secret;
 
 /// Longest name that a reply repeats, in bytes: that of the longest mailbox. With it no reply
 /// reaches 1,024 bytes, which is all that Radicale reads.
 const MAX_REPEATED: usize = 254;
+
+/// Longest password that is looked at, in bytes; no password has so many. Sixty-five thousand attempts may wait.
+const MAX_PASSWORD: usize = 1024;
+
+/// What stands for a longer one: as it, nobody's password, and refused with the same work as any other.
+const NO_PASSWORD: &[u8] = b"\0";
 
 /// What an AUTH line says about a request, besides the credentials.
 #[derive(Debug, Clone)]
@@ -152,12 +159,17 @@ pub(super) fn attempt(
     if empty || controls {
         return (claim, None);
     }
+    let secret = if password.expose().len() > MAX_PASSWORD {
+        Secret::new(NO_PASSWORD.to_vec())
+    } else {
+        password
+    };
     let (mailbox, person) = names.wanted(&authorization, &authentication, whom);
     let attempt = Attempt {
         mailbox,
         person,
         claimed: ClientText::new(&authentication),
-        secret: password,
+        secret,
         mechanism,
         service: from.service.clone(),
         origin: from.origin,
@@ -185,10 +197,17 @@ fn has_control(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
 
     fn ask(authorization: &str, authentication: &[u8], password: &str) -> (Claim, Option<Attempt>) {
         ask_with(None, authorization, authentication, password)
+    }
+
+    #[test]
+    fn a_password_that_nobody_has_takes_no_memory_and_the_same_work() {
+        let longest = "x".repeat(MAX_PASSWORD);
+        let kept = |password: &str| ask("", b"ana", password).1.unwrap().secret;
+        assert_eq!(kept(&longest).expose(), longest.as_bytes());
+        assert_eq!(kept(&format!("{longest}x")).expose(), NO_PASSWORD);
     }
 
     fn ask_with(

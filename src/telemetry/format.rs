@@ -95,23 +95,38 @@ impl Visit for Line<'_> {
     }
 }
 
-/// A line stays a line: control characters are written as `\xNN`, whoever put them there.
+/// A line stays a line, and shows what is in it, whoever put that there: control characters are written as
+/// `\xNN`, and characters that are not seen, or turn the text around, as `\u{NNNN}`. Other letters than those
+/// of ASCII stay: a path may have them. (Where a peer chose the text, [`ClientText`] was stricter before.)
+///
+/// [`ClientText`]: crate::model::ClientText
 struct OneLine<'a>(&'a mut dyn fmt::Write);
 
 impl fmt::Write for OneLine<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive(char::is_control) {
-            match part.chars().next_back().filter(|c| c.is_control()) {
-                Some(control) => {
+        for part in text.split_inclusive(is_unseen) {
+            match part.chars().next_back().filter(|c| is_unseen(*c)) {
+                Some(unseen) => {
                     self.0
-                        .write_str(part.strip_suffix(control).unwrap_or(part))?;
-                    write!(self.0, "\\x{:02x}", u32::from(control))?;
+                        .write_str(part.strip_suffix(unseen).unwrap_or(part))?;
+                    match u32::from(unseen) {
+                        control @ ..=0xff => write!(self.0, "\\x{control:02x}")?,
+                        mark => write!(self.0, "\\u{{{mark:04x}}}")?,
+                    }
                 }
                 None => self.0.write_str(part)?,
             }
         }
         Ok(())
     }
+}
+
+/// Controls (C0, DEL, C1); the separators of lines and paragraphs; all that steers the direction of a text (Unicode
+/// Standard Annex #9) or has no width.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -123,6 +138,17 @@ mod tests {
         let mut out = String::new();
         write!(OneLine(&mut out), "a\nauth ok: \u{1b}[31m\u{85}é").unwrap();
         assert_eq!(out, r"a\x0aauth ok: \x1b[31m\x85é");
+    }
+
+    #[test]
+    fn nothing_turns_a_line_around_or_hides_in_it() {
+        let mut out = String::new();
+        write!(
+            OneLine(&mut out),
+            "a\u{202e}b\u{2066}\u{2028}c\u{feff}\u{ad}ü"
+        )
+        .unwrap();
+        assert_eq!(out, r"a\u{202e}b\u{2066}\u{2028}c\u{feff}\xadü");
     }
 
     #[test]

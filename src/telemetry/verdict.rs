@@ -120,10 +120,15 @@ mod tests {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
+    use std::time::Instant;
+
+    use proptest::prelude::*;
     use tracing::level_filters::LevelFilter;
 
     use super::*;
     use crate::attempt::Allowed;
+    use crate::secret::Secret;
+    use crate::session::auth_client::{Action, Kind, Session, Settings};
     use crate::telemetry::{Format, subscriber};
 
     #[derive(Clone, Default)]
@@ -212,5 +217,87 @@ mod tests {
         };
         let line = logged(|| asked(b"ana").log("lua", &outcome));
         assert!(line.ends_with("listener=lua reason=overload\n"), "{line}");
+    }
+
+    /// A field of an AUTH line with any bytes in it, escaped as a peer must, or not at all.
+    fn any_field() -> impl Strategy<Value = Vec<u8>> {
+        let hostile = prop_oneof![
+            Just("\u{202e}\u{2066}".as_bytes().to_vec()),
+            Just(b"\xff\xfe\xc2\x85".to_vec()),
+            Just(b"a> rip=192.0.2.1 reason=revoked <b".to_vec()),
+            Just(b"x\nauth ok: user=<y>".to_vec()),
+            Just(b"\x1b[2J\\x3e".to_vec()),
+        ];
+        let bytes = prop::collection::vec(any::<u8>(), 0..300);
+        prop_oneof![bytes, hostile].prop_flat_map(|field| {
+            let escaped = crate::wire::escape::escaped(&field)
+                .flatten()
+                .copied()
+                .collect::<Vec<u8>>();
+            let raw = field
+                .into_iter()
+                .filter(|byte| *byte != b'\n')
+                .collect::<Vec<u8>>();
+            prop_oneof![Just(escaped), Just(raw)]
+        })
+    }
+
+    /// What a session makes of such a line, and what the log then says of it.
+    fn line_of(auth: Vec<u8>) -> Option<String> {
+        let settings = Settings {
+            kind: Kind::Client,
+            mechanisms: Mechanism::ALL.to_vec(),
+            default_domain: None,
+            separator: None,
+        };
+        #[expect(clippy::disallowed_methods, reason = "any point in time will do")]
+        let now = Instant::now();
+        let (mut session, mut actions) = (Session::new(Arc::new(settings)), Vec::new());
+        for line in [b"VERSION\t1\t2".to_vec(), b"CPID\t1".to_vec(), auth] {
+            session.on_line(&Secret::new(line), now, &mut actions);
+        }
+        match actions.into_iter().next()? {
+            Action::Refuse { refusal, .. } => {
+                Some(logged(|| Asked::log_refusal("postfix", refusal)))
+            }
+            Action::Verify(_, attempt) => {
+                let outcome = Outcome::Deny {
+                    reason: Reason::UnknownPassword,
+                    device: None,
+                };
+                Some(logged(|| Asked::from(&*attempt).log("postfix", &outcome)))
+            }
+            Action::Send(_) | Action::Finish { .. } | Action::Forget(_) | Action::Close(_) => None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_peer_sends_the_line_is_printable_and_has_its_own_fields_only(
+            mechanism in prop_oneof![Just(b"PLAIN".to_vec()), any_field()],
+            fields in prop::collection::vec(any_field(), 3),
+            user in any_field(),
+        ) {
+            let message = [&b"\0"[..], &user, b"\0password"].concat();
+            let response = crate::sasl::base64::encode(&Secret::new(message));
+            let [service, remote, local] = [&fields[0], &fields[1], &fields[2]];
+            let auth = [
+                b"AUTH\t1\t", &mechanism[..], b"\tservice=", service, b"\trip=", remote, b"\tlip=", local,
+                b"\tresp=", response.expose(),
+            ];
+            if let Some(line) = line_of(auth.concat()) {
+                let text = line.strip_suffix('\n').unwrap();
+                prop_assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{}", text);
+                let names: Vec<&str> = text
+                    .strip_prefix("<6>auth failed: ")
+                    .unwrap()
+                    .split(' ')
+                    .map(|field| field.split_once('=').unwrap().0)
+                    .filter(|name| *name != "lip")
+                    .collect();
+                prop_assert_eq!(&names[..], ["user", "method", "service", "rip", "listener", "reason"]);
+                prop_assert!(text.len() < 1_400, "{}", text.len());
+            }
+        }
     }
 }

@@ -71,6 +71,11 @@ impl LineBuffer {
         Ok(Some(line))
     }
 
+    /// How many bytes are kept for it.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Wipes the lines that were given back, and gives back room that is rarely needed.
     fn forget_given_lines(&mut self) {
         let rest = self.bytes.expose().get(self.start..).unwrap_or_default();

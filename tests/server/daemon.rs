@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -19,6 +19,7 @@ use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
 
 use crate::log_ins::{WRONG, now};
 use crate::peer::{Peer, plain};
+use crate::process::Process;
 use crate::site::{DELAY, Site, shown};
 use crate::trial;
 
@@ -57,10 +58,6 @@ pub(crate) fn trials() -> Vec<Trial> {
             terminated_in_time,
         ),
         trial("a_second_sigterm_ends_it_at_once", terminated_twice),
-        trial(
-            "without_a_free_descriptor_it_waits_and_goes_on",
-            no_descriptor_left,
-        ),
         trial(
             "a_socket_handed_over_serves_and_outlives_a_restart",
             handed_over,
@@ -149,7 +146,7 @@ impl Daemon {
         }
     }
 
-    fn start(site: &Site) -> Self {
+    pub(crate) fn start(site: &Site) -> Self {
         let mut daemon = Self::spawn(&mut command(site));
         daemon.wait_for("serving sockets=1");
         daemon
@@ -166,6 +163,18 @@ impl Daemon {
             let line = line.unwrap_or_else(|_| panic!("no {text:?} in:\n{}", self.log));
             self.log = format!("{}{line}\n", self.log);
         }
+    }
+
+    /// What has come of its log by now, and had been waited for or not.
+    pub(crate) fn log(&mut self) -> &str {
+        while let Ok(line) = self.lines.try_recv() {
+            self.log = format!("{}{line}\n", self.log);
+        }
+        &self.log
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        Process(self.child.id())
     }
 
     /// How often this was logged so far.
@@ -209,7 +218,7 @@ pub(crate) fn command(site: &Site) -> Command {
 
 /// The same with a socket handed over on standard input, as systemd does from descriptor 3 on: another
 /// number needs no unsafe code here.
-fn handing_over(site: &Site, socket: &UnixListener, name: &str) -> Command {
+pub(crate) fn handing_over(site: &Site, socket: &UnixListener, name: &str) -> Command {
     let mut command = command(site);
     command
         .stdin(OwnedFd::from(socket.try_clone().unwrap()))
@@ -220,7 +229,7 @@ fn handing_over(site: &Site, socket: &UnixListener, name: &str) -> Command {
 }
 
 /// Asks again, with ids from 2 on, until the answer is not *try later*.
-fn until_verified(mut sign_in: impl FnMut(u32) -> String) -> String {
+pub(crate) fn until_verified(mut sign_in: impl FnMut(u32) -> String) -> String {
     let begun = now();
     let mut ids = 2..;
     loop {
@@ -416,31 +425,6 @@ fn terminated_twice() {
     daemon.signal(Signal::SIGTERM);
     daemon.wait_for("stopping at once");
     assert_eq!(daemon.exit_code(), Some(0));
-}
-
-fn no_descriptor_left() {
-    let site = Site::new();
-    let phone = site.issue("phone");
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", "ulimit -n 48; exec \"$0\""])
-        .arg(std::env::current_exe().unwrap())
-        .env(SWITCH, site.file());
-    let mut daemon = Daemon::spawn(&mut limited);
-    daemon.wait_for("serving sockets=1");
-    let mut peer = Peer::login_process(&site.socket());
-    let connect = |_| UnixStream::connect(site.socket()).unwrap();
-    let crowd: Vec<UnixStream> = (0..64).map(connect).collect();
-    daemon.wait_for("cannot accept connections");
-    let answer = peer.sign_in(1, "ana@example.org", WRONG);
-    assert!(
-        answer.starts_with("FAIL\t1\t"),
-        "a connection that was there lives on: {answer}"
-    );
-    drop(crowd);
-    Peer::postfix(&site.socket());
-    let good = until_verified(|id| peer.sign_in(id, "ana@example.org", &shown(&phone)));
-    assert!(good.starts_with("OK\t"), "{good}");
 }
 
 fn handed_over() {

@@ -3,7 +3,7 @@
 //! Tests that need a process of their own (signals, a change of user, sockets handed over, a lock that
 //! ends with its holder) start this program again with `DOVELATCH_TEST_SERVE` naming a configuration:
 //! it then is `dovelatch serve` and nothing else. With `DOVELATCH_TEST_STRANGER` it is a mail process of
-//! another user.
+//! another user, with `DOVELATCH_TEST_CROWD` a crowd of connections of one.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,18 +14,27 @@
 )]
 
 mod accidents;
+mod crowd;
+mod crowds;
 mod daemon;
+mod descriptors;
 mod direct;
 mod floods;
+mod hostile;
 mod load;
 mod log_ins;
 mod peer;
 mod persons;
+mod process;
+mod removed;
 mod secrets;
 mod site;
 mod sockets;
 mod strangers;
 mod watchdog;
+#[path = "../support/wait.rs"]
+#[expect(clippy::disallowed_methods, reason = "how long a test has waited")]
+mod wait;
 
 use std::process::ExitCode;
 
@@ -37,6 +46,9 @@ fn main() -> ExitCode {
     }
     if let Some(stranger) = strangers::stranger() {
         return stranger.ask();
+    }
+    if let Some((user, socket)) = crowd::crowd() {
+        return crowd::be(user, &socket);
     }
     let arguments = Arguments::from_args();
     let trials = [
@@ -51,6 +63,10 @@ fn main() -> ExitCode {
         strangers::trials(),
         watchdog::trials(),
         accidents::trials(),
+        hostile::trials(),
+        crowds::trials(),
+        descriptors::trials(),
+        removed::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -91,15 +91,19 @@ impl Site {
         Running::start(&self.config).unwrap()
     }
 
-    /// The configuration as a file, with one listener.
+    /// The configuration as a file.
     pub(crate) fn file(&self) -> PathBuf {
         let path = self.path().join("dovelatch.toml");
-        let text = format!(
-            "database = {:?}\n[[listen]]\ntype = \"auth\"\npath = {:?}\nfailure_delay = \"{}ms\"\n",
-            self.config.database,
-            self.socket(),
-            self.config.listeners[0].failure_delay.as_millis(),
-        );
+        let mut text = format!("database = {:?}\n", self.config.database);
+        for listener in &self.config.listeners {
+            text += &format!(
+                "[[listen]]\nname = {:?}\ntype = \"auth\"\npath = {:?}\nmode = \"{:04o}\"\nfailure_delay = \"{}ms\"\n",
+                listener.name,
+                listener.path,
+                listener.mode,
+                listener.failure_delay.as_millis(),
+            );
+        }
         std::fs::write(&path, text).unwrap();
         path
     }

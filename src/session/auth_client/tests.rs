@@ -609,6 +609,21 @@ fn nothing_is_read_while_as_many_as_allowed_are_verified() {
 }
 
 #[test]
+fn room_for_many_requests_is_given_back_when_they_have_ended() {
+    let mut peer = Peer::of_minor(2);
+    let most = u32::try_from(MAX_OPEN).unwrap();
+    for id in 1..=most {
+        peer.sends(&format!("AUTH\t{id}\tLOGIN\tservice=imap"));
+    }
+    assert_eq!(peer.session.open_requests(), MAX_OPEN);
+    for id in 1..=most {
+        peer.sends(&format!("CANCEL\t{id}"));
+    }
+    assert_eq!(peer.session.open_requests(), 0);
+    assert!(peer.session.requests.capacity() < 4 * KEPT);
+}
+
+#[test]
 fn what_finds_no_room_is_told_to_the_log_in_any_case() {
     for (minor, says) in [(2, "FAIL\t1025\tcode=temp_fail\ttemp"), (0, "")] {
         let mut peer = Peer::of_minor(minor);
