@@ -34,6 +34,15 @@ use crate::wire::line::TooLong;
 /// that the peer has cancelled count here until they are done.
 const MAX_PENDING: usize = 2 * crate::session::auth_client::MAX_OPEN;
 
+/// A refusal leaves no earlier than so long after its request came in, whatever its listener says, also "0s".
+///
+/// The look-up of a known mailbox takes some 2 µs longer than that of an unknown one, and what was revoked has to be put
+/// by for later, 10 µs more. On the socket itself a stopwatch tells these apart after some hundred
+/// refusals (`tests/oracle/`: areas under the ROC curve of 0.65 and 0.87). Work cannot be made equal to the
+/// microsecond, but it can be waited for; 2 ms also cover a hash that a wrong password costs by chance.
+/// It keeps no thread, and one of Dovecot's auth workers hardly longer than its own way to us.
+pub(super) const LEAST_DELAY: Duration = Duration::from_millis(2);
+
 /// How often requests are looked through for those that are over.
 const EXPIRY: Duration = Duration::from_secs(5);
 
@@ -43,6 +52,7 @@ pub(super) struct Context {
     /// The listener's, for the log.
     pub(super) name: Arc<str>,
     pub(super) mechanisms: Vec<Mechanism>,
+    /// At least [`LEAST_DELAY`].
     pub(super) failure_delay: Duration,
     pub(super) settings: Arc<Settings>,
     pub(super) shared: Arc<Shared>,

@@ -321,7 +321,7 @@ fn service(
         Service::Client(Arc::new(auth_client::Context {
             name,
             mechanisms: listener.mechanisms.clone(),
-            failure_delay: listener.failure_delay,
+            failure_delay: listener.failure_delay.max(auth_client::LEAST_DELAY),
             settings: Arc::new(settings),
             shared,
         }))

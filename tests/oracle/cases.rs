@@ -5,6 +5,7 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use dovelatch::clock;
 use dovelatch::model::{Limits, Mechanism, Person};
+use dovelatch::store::IfThere;
 
 use crate::site::{Site, name, text};
 
@@ -58,8 +59,8 @@ pub(crate) struct Group {
     pub(crate) what: &'static str,
     pub(crate) mechanism: Mechanism,
     pub(crate) cases: Vec<Case>,
-    /// A class that must be noticed, for it costs the daemon a hash.
-    pub(crate) hashed: Option<Case>,
+    /// Classes that cost the daemon a hash before it answers: a cheap one and a dear one.
+    pub(crate) hashes: Vec<Case>,
 }
 
 impl Case {
@@ -108,6 +109,10 @@ const NETWORK: u32 = 702;
 const SHARED: u32 = 304;
 const ROTATED: u32 = 1_500;
 const ENDED: u32 = 58;
+const DEARLY_HASHED: u32 = 1_776;
+
+/// The class that takes the daemon longer than it puts any refusal off.
+pub(crate) const DEAR: &str = "meets a tag, dear hash";
 
 /// Fills the site. Each class, with each shape of password that it can have.
 pub(crate) fn groups(site: &mut Site) -> Vec<Group> {
@@ -119,18 +124,14 @@ pub(crate) fn groups(site: &mut Site) -> Vec<Group> {
             what: "a device password",
             mechanism,
             cases: own.cases(),
-            hashed: Some(Case::new(
-                "meets a tag",
-                &name(ONE),
-                Given::This(own.met.clone()),
-            )),
+            hashes: own.hashes(mechanism),
         });
         for (what, shape) in [("a chosen one", Shape::Chosen), ("a long one", Shape::Long)] {
             groups.push(Group {
                 what,
                 mechanism,
                 cases: mailboxes(shape),
-                hashed: None,
+                hashes: Vec::new(),
             });
         }
     }
@@ -160,6 +161,8 @@ struct Own {
     right: String,
     /// Wrong, with the tag of that one.
     met: String,
+    /// Wrong, with a tag for which a hash is computed that takes some ms.
+    met_dear: String,
 }
 
 impl Own {
@@ -169,11 +172,22 @@ impl Own {
         });
         mailboxes(Shape::Device).into_iter().chain(known).collect()
     }
+
+    fn hashes(&self, mechanism: Mechanism) -> Vec<Case> {
+        let met = Case::new("meets a tag", &name(ONE), Given::This(self.met.clone()));
+        let dear = Given::This(self.met_dear.clone());
+        let dear = Case::new(DEAR, &name(DEARLY_HASHED), dear);
+        match mechanism {
+            Mechanism::Plain => vec![met, dear],
+            Mechanism::Login => vec![met],
+        }
+    }
 }
 
 fn own(site: &mut Site) -> Own {
     let all = Limits::default();
     let one = site.issue(&name(ONE), "phone", &all);
+    let dear = site.issue_dearly(&name(DEARLY_HASHED), "phone");
     for number in 0..20 {
         site.issue(&name(TWENTY), &format!("device {number}"), &all);
     }
@@ -202,13 +216,13 @@ fn own(site: &mut Site) -> Own {
     let (store, by) = site.store();
     let persons = std::slice::from_ref(&person);
     store
-        .add_persons(persons, dovelatch::store::IfThere::Refuse, &by, now)
+        .add_persons(persons, IfThere::Refuse, &by, now)
         .unwrap();
     store.give_access(&mailbox, &person, &by, now).unwrap();
     store.give_access(&ended, &person, &by, now).unwrap();
     let persons = site.issue_to(&name(SHARED), Some(&person), "phone", &all);
     let taken = site.issue_to(&name(ENDED), Some(&person), "phone", &all);
-    let rotated_now = site.rotate(&rotated);
+    site.rotate(&rotated);
     let (store, by) = site.store();
     store.take_access(&ended, &person, &by, now).unwrap();
     store.revoke(&[revoked.device.id], &by, now).unwrap();
@@ -227,13 +241,13 @@ fn own(site: &mut Site) -> Own {
         ("wrong network", NETWORK, &network.password),
         ("replaced", ROTATED, &rotated.password),
         ("access taken away", ENDED, &taken.password),
-        ("the new one, elsewhere", ONE, &rotated_now.password),
     ];
     Own {
         known: known
             .map(|(what, number, password)| (what, number, text(password)))
             .into(),
         met: site.wrong_of_tag(&one),
+        met_dear: site.wrong_of_tag(&dear),
         right: text(&one.password),
     }
 }
@@ -249,7 +263,7 @@ fn delegated(site: &mut Site, right: &str) -> Group {
     let (store, by) = site.store();
     let persons = std::slice::from_ref(&person);
     store
-        .add_persons(persons, dovelatch::store::IfThere::Refuse, &by, now)
+        .add_persons(persons, IfThere::Refuse, &by, now)
         .unwrap();
     store.give_access(&wanted, &person, &by, now).unwrap();
     store.give_access(&disabled, &person, &by, now).unwrap();
@@ -273,6 +287,6 @@ fn delegated(site: &mut Site, right: &str) -> Group {
             wrong("nobody", UNKNOWN_TOO, UNKNOWN),
             wrong("nobody, known mailbox", UNKNOWN_TOO, NONE),
         ],
-        hashed: None,
+        hashes: Vec::new(),
     }
 }

@@ -38,7 +38,7 @@ fn fixed() {
         .filter(|group| group.mechanism == Mechanism::Plain);
     let cases: Vec<_> = plain
         .flat_map(|group| {
-            let cases = group.cases.iter().chain(&group.hashed);
+            let cases = group.cases.iter().chain(&group.hashes);
             cases.map(|case| (format!("{}: {}", group.what, case.what), case))
         })
         .collect();

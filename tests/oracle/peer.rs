@@ -40,20 +40,42 @@ impl Peer {
         line.trim_end_matches('\n').to_owned()
     }
 
-    /// Shows a password and times the answer, from before its last message was written until it was
-    /// read. Without its id.
-    pub(crate) fn refused(&mut self, mechanism: Mechanism, shown: &Shown) -> (u64, String) {
-        let (id, last) = self.begin(mechanism, shown);
-        let mut line = String::with_capacity(256);
-        let sent = Instant::now();
-        self.reader.get_ref().write_all(last.as_bytes()).unwrap();
+    /// Shows a password and waits for the answer.
+    pub(crate) fn refused(&mut self, mechanism: Mechanism, shown: &Shown) -> String {
+        let begun = self.begin(mechanism, shown);
+        self.send(&begun);
+        self.receive(&begun).1
+    }
+
+    /// The message that shows the password.
+    pub(crate) fn send(&self, begun: &Begun) {
+        self.say(&begun.last);
+    }
+
+    /// Its answer, without its id, and when it was read.
+    pub(crate) fn receive(&mut self, begun: &Begun) -> (Instant, String) {
+        let mut line = String::with_capacity(512);
         self.reader.read_line(&mut line).unwrap();
+        let read = Instant::now();
+        (read, without_id(&line, begun.id))
+    }
+
+    /// How long a question takes that is answered at once, and whose answer is always the same: LOGIN's
+    /// for a name.
+    pub(crate) fn challenge(&mut self) -> Duration {
+        self.id += 1;
+        let line = format!("AUTH\t{}\tLOGIN\tservice=imap\tnologin\n", self.id);
+        let sent = Instant::now();
+        self.say(&line);
+        let said = self.line();
         let took = sent.elapsed();
-        (nanos(took), without_id(&line, id))
+        assert!(said.starts_with("CONT\t"), "{said}");
+        self.say(&format!("CANCEL\t{}\n", self.id));
+        took
     }
 
     /// Everything but the last message, which shows the password.
-    fn begin(&mut self, mechanism: Mechanism, shown: &Shown) -> (u32, String) {
+    pub(crate) fn begin(&mut self, mechanism: Mechanism, shown: &Shown) -> Begun {
         self.id += 1;
         let id = self.id;
         let head = format!(
@@ -61,21 +83,25 @@ impl Peer {
             mechanism.as_str()
         );
         match mechanism {
-            Mechanism::Plain => (id, format!("{head}{}\n", shown.message())),
+            Mechanism::Plain => {
+                let last = format!("{head}{}\n", shown.message());
+                Begun { id, last }
+            }
             Mechanism::Login => {
                 self.say(&format!("{head}{}\n", BASE64.encode(shown.name.as_bytes())));
                 assert!(self.line().starts_with("CONT\t"), "LOGIN asks on");
                 let password = BASE64.encode(shown.password.as_bytes());
-                (id, format!("CONT\t{id}\t{password}\n"))
+                let last = format!("CONT\t{id}\t{password}\n");
+                Begun { id, last }
             }
         }
     }
 
     /// Asks without waiting; the id.
     pub(crate) fn ask(&mut self, shown: &Shown) -> u32 {
-        let (id, line) = self.begin(Mechanism::Plain, shown);
-        self.say(&line);
-        id
+        let begun = self.begin(Mechanism::Plain, shown);
+        self.send(&begun);
+        begun.id
     }
 
     /// What comes from now on, for another thread.
@@ -83,6 +109,12 @@ impl Peer {
         assert!(self.reader.buffer().is_empty(), "all was read so far");
         Answers(BufReader::new(self.reader.get_ref().try_clone().unwrap()))
     }
+}
+
+/// A log-in of which all is said but the password.
+pub(crate) struct Begun {
+    id: u32,
+    last: String,
 }
 
 pub(crate) struct Answers(BufReader<UnixStream>);

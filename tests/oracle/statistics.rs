@@ -89,7 +89,7 @@ fn known() {
     near(area(&[1, 2, 3], &[2, 4]), 4.5 / 6.0);
     assert_eq!(median(&[9, 1, 5]), 5);
     assert_eq!(
-        least_noticed(&[10, 20], &[10, 20], &[1, 10, 11, 20], 0.8),
+        least_noticed(&[10, 20], &[10, 20], &[1, 10, 11, 20], 0.9),
         Some(11)
     );
     assert_eq!(least_noticed(&[10, 20], &[10, 20], &[1], 0.8), None);
