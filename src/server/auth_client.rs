@@ -36,12 +36,13 @@ const MAX_PENDING: usize = 2 * crate::session::auth_client::MAX_OPEN;
 
 /// A refusal leaves no earlier than so long after its request came in, whatever its listener says, also "0s".
 ///
-/// The look-up of a known mailbox takes some 2 µs longer than that of an unknown one, and what was revoked has to be put
-/// by for later, 10 µs more. On the socket itself a stopwatch tells these apart after some hundred
-/// refusals (`tests/oracle/`: areas under the ROC curve of 0.65 and 0.87). Work cannot be made equal to the
-/// microsecond, but it can be waited for; 2 ms also cover a hash that a wrong password costs by chance.
-/// It keeps no thread, and one of Dovecot's auth workers hardly longer than its own way to us.
-pub(super) const LEAST_DELAY: Duration = Duration::from_millis(2);
+/// The look-up of a known mailbox takes 2 µs longer than that of an unknown one, and what was revoked is put
+/// by for later, which takes 10 µs more. On the socket itself a stopwatch tells these apart after some
+/// hundred refusals (areas under the ROC curve of 0.65 and 0.87, `tests/oracle/`). Work cannot be made equal to
+/// the microsecond, but it can be waited for; 1 ms also covers a hash of the usual cost, where a wrong
+/// password meets a tag by chance. It takes no thread, and keeps one of Dovecot's auth workers hardly
+/// longer than its own way to us and back.
+pub(super) const LEAST_DELAY: Duration = Duration::from_millis(1);
 
 /// How often requests are looked through for those that are over.
 const EXPIRY: Duration = Duration::from_secs(5);
@@ -81,7 +82,7 @@ pub(super) async fn run(stream: UnixStream, context: Arc<Context>, mut drain: Dr
 struct Mailroom {
     /// At most [`LANE`]: no more are asked for. Costs nothing while it is empty.
     decided: Mutex<Vec<Decided>>,
-    bell: Notify,
+    bell: Arc<Notify>,
 }
 
 impl Mailroom {
@@ -111,14 +112,17 @@ struct Connection {
     asked: usize,
     /// Refusals by the time at which they leave; the serial keeps equal times apart.
     refusals: BTreeMap<(Instant, u64), Ticket>,
+    /// For which of them the alarm is set.
+    alarm: Option<Instant>,
     /// When the session next forgets what is over.
     expiry: Instant,
 }
 
-/// Nobody will ask for what was let in and not taken over: the login process has gone.
+/// Nobody will ask for what was let in and not taken over: the login process has gone. Nor for a refusal.
 impl Drop for Connection {
     fn drop(&mut self) {
         self.context.shared.finished().forget_all(self.number);
+        self.set_alarm(None);
     }
 }
 
@@ -148,6 +152,7 @@ impl Connection {
             mailroom,
             asked: 0,
             refusals: BTreeMap::new(),
+            alarm: None,
             expiry: now() + EXPIRY,
         })
     }
@@ -170,6 +175,7 @@ impl Connection {
             return Ok(None);
         }
         let refusal = self.refusals.keys().next().map(|(due, _)| *due);
+        self.set_alarm(refusal);
         // While lines come, expiry runs with them; without, only where it lets lines in again.
         let expiry = (!self.takes_lines()).then_some(self.expiry);
         let wake = refusal
@@ -178,6 +184,20 @@ impl Connection {
             .chain(expiry)
             .min();
         Ok(Some(wake.map_or(Wake::Never, Wake::At)))
+    }
+
+    fn set_alarm(&mut self, due: Option<Instant>) {
+        if due == self.alarm {
+            return;
+        }
+        let alarm = &self.context.shared.alarm;
+        if let Some(due) = self.alarm {
+            alarm.forget(due, self.number);
+        }
+        if let Some(due) = due {
+            alarm.set(due, self.number, &self.mailroom.bell);
+        }
+        self.alarm = due;
     }
 
     fn takes_lines(&self) -> bool {

@@ -6,6 +6,7 @@
 //! ([`listener`]), one serves each connection ([`auth_client`], [`auth_master`]); they share handles and nothing else.
 //! [`serve`] is the whole of `dovelatch serve`; [`Running`] is the same for the demo and tests.
 
+mod alarm;
 mod auth_client;
 mod auth_master;
 mod channel;
@@ -36,6 +37,7 @@ use crate::session::finished::Table;
 use crate::session::{auth_client as client, auth_master as master};
 use crate::store::{Identity, Keep};
 use crate::verify::{self, Verifier};
+use alarm::Alarm;
 use database::Database;
 use handover::Handed;
 use listener::{Service, Socket};
@@ -136,6 +138,7 @@ struct Shared {
     /// A place for each connection, whichever its listener.
     room: Arc<Semaphore>,
     connections: AtomicU32,
+    alarm: Alarm,
     /// Log-ins that were let in on a login socket, until a mail process takes them over.
     finished: Mutex<Table>,
     /// Connections that we closed over what the peer sent, for the log.
@@ -188,11 +191,14 @@ impl Server {
             verifier: OnceLock::new(),
             room: Arc::new(Semaphore::new(listener::MAX_CONNECTIONS)),
             connections: AtomicU32::new(1),
+            alarm: Alarm::new().map_err(|source| Error::Start { source })?,
             finished: Mutex::default(),
             closed: Rated::default(),
             accept_failures: Rated::default(),
             odd_pick_ups: Rated::default(),
         });
+        let ringing = Arc::clone(&shared);
+        tokio::spawn(async move { ringing.alarm.ring().await });
         let identity = Identity::default();
         let settings = verify::Settings {
             database: config.database.clone(),
