@@ -61,6 +61,7 @@ const THREADS_END: Duration = Duration::from_secs(2);
 ///
 /// See [`Error::kind`]. Nothing that happens after the start is an error.
 pub fn serve(config: &Config, environment: &Environment) -> Result<(), Error> {
+    os::forbid_dumps();
     let handed = handover::take(&environment.listen_fd_names)?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {
