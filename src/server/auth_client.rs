@@ -20,7 +20,7 @@ use super::{Drain, Shared, Wake, now, until};
 use crate::attempt::{Attempt, Outcome, Verdict};
 use crate::model::Mechanism;
 use crate::random;
-use crate::secret::Secret;
+use crate::secret::Buffer;
 use crate::session::auth_client::{Action, Session, Settings, Ticket};
 use crate::session::finished::Finished;
 use crate::telemetry::Asked;
@@ -132,9 +132,11 @@ impl Connection {
         context: Arc<Context>,
         mailroom: Arc<Mailroom>,
     ) -> Result<Self, random::Error> {
-        let hex = |byte: u8| format!("{byte:02x}");
-        let cookie: String = random::bytes::<16>()?.into_iter().map(hex).collect();
-        let cookie = Cookie(Secret::new(cookie.into_bytes()));
+        let mut cookie = Buffer::with_capacity(32);
+        for byte in random::bytes::<16>()? {
+            cookie.extend(format!("{byte:02x}").as_bytes());
+        }
+        let cookie = Cookie(cookie.into_secret());
         let number = context.shared.next_connection();
         let greeting = Greeting {
             mechanisms: &context.mechanisms,

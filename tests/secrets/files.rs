@@ -1,5 +1,6 @@
 //! Arguments, environment, and what is written to the disk.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Stdio;
 
@@ -23,14 +24,13 @@ const ANA: &str = "ana@example.org";
 const ISSUED: usize = 60;
 
 /// What ps(1) sees of a process from its start to its end.
-fn watched(mut process: Process, seen: &mut Vec<u8>) -> (bool, String) {
+fn watched(mut process: Process, seen: &mut BTreeSet<Vec<u8>>) -> (bool, String) {
     let of = |name: &str| format!("/proc/{}/{name}", process.0.id());
     let (arguments, environment) = (of("cmdline"), of("environ"));
     let status = loop {
         for file in [&arguments, &environment] {
             // Another user than root may not read it, nor may anybody once the process has ended.
-            seen.extend(fs::read(file).unwrap_or_default());
-            seen.push(0);
+            seen.insert(fs::read(file).unwrap_or_default());
         }
         if let Some(status) = process.0.try_wait().unwrap() {
             break status;
@@ -45,7 +45,7 @@ fn watched(mut process: Process, seen: &mut Vec<u8>) -> (bool, String) {
 fn seen_by_ps() {
     let site = Site::new();
     let daemon = site.serve();
-    let (mut seen, mut forms) = (Vec::new(), Forms::default());
+    let (mut seen, mut forms) = (BTreeSet::new(), Forms::default());
     for number in 0..ISSUED {
         let label = format!("device {number}");
         let mut add = site.command(&["add", ANA, &label]);
@@ -65,8 +65,9 @@ fn seen_by_ps() {
     }
     for name in ["cmdline", "environ"] {
         let file = format!("/proc/{}/{name}", daemon.id());
-        seen.extend(fs::read(file).unwrap_or_default());
+        seen.insert(fs::read(file).unwrap_or_default());
     }
+    let seen = Vec::from_iter(seen).join(&0);
     // It was looked at the right ones.
     let last = format!("device {}\0", ISSUED - 1);
     let has = |text: &[u8]| seen.windows(text.len()).any(|part| part == text);

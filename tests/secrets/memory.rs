@@ -1,8 +1,12 @@
 //! The memory of live processes.
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixListener;
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 
@@ -24,10 +28,12 @@ pub(crate) fn trials() -> Vec<Trial> {
 const ANA: &str = "ana@example.org";
 const BEN: &str = "ben@example.org";
 
-/// What is found in all that a process can write to.
+/// What is found in all that a process can write to; nothing where it has ended.
 fn copies(process: u32, forms: &Forms) -> Vec<String> {
-    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
-    let memory = File::open(format!("/proc/{process}/mem")).unwrap();
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
+    let Ok(memory) = File::open(format!("/proc/{process}/mem")) else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
     for line in maps.lines() {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -54,16 +60,16 @@ fn copies(process: u32, forms: &Forms) -> Vec<String> {
     found
 }
 
-/// Waits until there are none: arenas are wiped, and what was refused is looked into, after the answer.
+/// Waits until there are none, for some things are wiped after the answer: an arena, what was refused and then
+/// looked into.
 fn none_is_left(process: u32, forms: &Forms) {
     let mut found = Vec::new();
-    let gone = std::iter::repeat_with(|| copies(process, forms));
-    for copies in gone.take(20) {
-        if copies.is_empty() {
+    for _ in 0..20 {
+        found = copies(process, forms);
+        if found.is_empty() {
             return;
         }
-        found = copies;
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
     }
     panic!("{} copies:\n{}", found.len(), found.join("\n"));
 }
@@ -119,23 +125,50 @@ fn of_daemon() {
     none_is_left(daemon.id(), &forms);
 }
 
-/// `rotate` prints the new password, and then ends sessions for some seconds; `test` waits for its answer.
+/// `rotate` prints the new password, and then ends sessions, which takes seconds; `test` waits for its answer.
 fn of_command() {
     let site = Site::new();
     let old = site.issue(ANA, "phone");
     let (asked, doveadm) = (site.path().join("asked"), site.path().join("doveadm"));
     let script = format!("#!/bin/sh\n: > {}\nexec sleep 30\n", asked.display());
     program::write(&doveadm, &script).unwrap();
+    let mut forms = Forms::default();
+    forms.add(ANA, &old);
 
     let mut command = site.command(&["rotate", ANA, "phone"]);
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut rotate = Process(command.spawn().unwrap());
     let mut new = String::new();
-    let mut out = std::io::BufReader::new(rotate.0.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut out, &mut new).unwrap();
-    wait::until("doveadm", wait::LONG, || asked.exists().then_some(()));
-    let mut forms = Forms::default();
+    let mut out = BufReader::new(rotate.0.stdout.take().unwrap());
+    out.read_line(&mut new).unwrap();
     forms.add(ANA, new.trim_end());
-    forms.add(ANA, &old);
-    none_is_left(rotate.id(), &forms);
+    wait::until("doveadm", wait::LONG, || asked.exists().then_some(()));
+    none_is_in(&mut rotate, &forms);
+
+    // In the place of the daemon.
+    let socket = UnixListener::bind(site.socket()).unwrap();
+    let mut test = Process(site.given(&["test", ANA], &old));
+    let (mut stream, _) = socket.accept().unwrap();
+    stream
+        .write_all(b"VERSION\t1\t2\nSPID\t1\nCUID\t1\nCOOKIE\tff\nDONE\n")
+        .unwrap();
+    let mut said = BufReader::new(stream).lines();
+    let asked = said.find(|line| line.as_ref().unwrap().starts_with("AUTH\t"));
+    assert!(asked.is_some(), "it asks");
+    none_is_in(&mut test, &forms);
+}
+
+/// Of a process that goes on for some seconds.
+fn none_is_in(process: &mut Process, forms: &Forms) {
+    // It may be on its way from the moment we know of to where it wipes.
+    let mut found = Vec::new();
+    for _ in 0..5 {
+        found = copies(process.id(), forms);
+        assert!(process.0.try_wait().unwrap().is_none(), "it has ended");
+        if found.is_empty() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{} copies:\n{}", found.len(), found.join("\n"));
 }
