@@ -28,7 +28,7 @@ impl Forms {
         self.add_pieces(password.as_bytes(), "clear text");
         self.add_pieces(password.replace('-', "").as_bytes(), "canonical form");
         self.add_pieces(BASE64.encode(password.as_bytes()).as_bytes(), "base64");
-        self.add_pieces(message[public..].as_bytes(), "base64 of the message");
+        self.add_pieces(&message.as_bytes()[public..], "base64 of the message");
     }
 
     fn add_pieces(&mut self, text: &[u8], what: &'static str) {

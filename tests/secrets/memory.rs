@@ -52,7 +52,7 @@ fn copies(process: u32, forms: &Forms) -> Vec<String> {
         found.extend(here.iter().map(|(at, what)| {
             format!(
                 "{what} at {:x} in {name} ({} KiB)",
-                start + *at as u64,
+                start + u64::try_from(*at).unwrap(),
                 bytes.len() >> 10
             )
         }));
