@@ -11,6 +11,7 @@ pub mod attempt;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod dumping;
 pub mod kick;
 pub mod model;
 pub mod password;

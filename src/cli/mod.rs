@@ -43,6 +43,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use crate::config::Environment;
+use crate::dumping;
 use args::{Args, Command};
 use context::Context;
 use error::{Error, Exit};
@@ -53,6 +54,9 @@ use prompt::Input;
 ///
 /// A panic on the way is a bug of ours: it is reported as one, with exit code 70.
 pub fn main() -> ExitCode {
+    // Passwords are issued, typed and verified here. Where it is refused, the daemon says so in its log; a
+    // command is over in a moment.
+    let _ = dumping::forbid();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let environment = Environment::read();
     let mut output = Output::process();

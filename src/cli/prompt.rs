@@ -4,10 +4,10 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use super::error::Error;
 use super::output::Output;
-use crate::secret::Secret;
+use crate::secret::{Buffer, Secret};
 
 /// Longest password that is read, in bytes: far beyond any that could be right.
-const MAX_PASSWORD: u64 = 1_024;
+const MAX_PASSWORD: usize = 1_024;
 
 /// Longest text that is read, in bytes: some 250,000 names of the longest kind.
 const MAX_TEXT: u64 = 64 * 1_024 * 1_024;
@@ -101,19 +101,21 @@ impl Input {
     }
 }
 
-/// The first line of standard input, without its end.
+/// The first line of standard input, without its end. Byte by byte: what the standard library reads ahead it
+/// keeps in a buffer that nobody wipes.
 fn first_line() -> io::Result<Secret> {
-    let capacity = usize::try_from(MAX_PASSWORD).unwrap_or_default();
-    let mut line = Vec::with_capacity(capacity);
-    io::stdin()
-        .lock()
-        .take(MAX_PASSWORD)
-        .read_until(b'\n', &mut line)?;
-    if line.last() == Some(&b'\n') {
-        line.pop();
+    let mut line = Buffer::with_capacity(MAX_PASSWORD);
+    let mut byte = [0];
+    while line.expose().len() < MAX_PASSWORD {
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(io::stdin(), &mut byte))?;
+        if length == 0 || byte == *b"\n" {
+            break;
+        }
+        line.extend(&byte);
     }
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    Ok(Secret::new(line))
+    let line = line.into_secret();
+    Ok(match line.expose().strip_suffix(b"\r") {
+        Some(text) => Secret::new(text.to_vec()),
+        None => line,
+    })
 }

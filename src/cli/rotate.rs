@@ -34,6 +34,8 @@ impl Rotate {
         (database.admin)
             .finish_rotation(&issued, old_until, now)
             .map_err(not_ended)?;
+        // Wiped now: what follows takes seconds.
+        drop(issued);
         let old = old_until.map_or("has ended".to_owned(), |until| {
             format!("works until {until} UTC")
         });

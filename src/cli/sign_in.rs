@@ -74,7 +74,7 @@ impl Daemon {
     /// # Errors
     ///
     /// [`Error::OtherProtocol`] if something else listens there.
-    pub(crate) fn sign_in(&self, mailbox: &Mailbox, password: &Secret) -> Result<Said, Error> {
+    pub(crate) fn sign_in(&self, mailbox: &Mailbox, password: Secret) -> Result<Said, Error> {
         match ask(&self.stream, mailbox, password) {
             Ok(said) => Ok(said),
             Err(Trouble::Silent(error)) => Ok(Said::TryLater {
@@ -99,7 +99,7 @@ enum Trouble {
     Foreign(#[from] NoGreeting),
 }
 
-fn ask(mut stream: &UnixStream, mailbox: &Mailbox, password: &Secret) -> Result<Said, Trouble> {
+fn ask(mut stream: &UnixStream, mailbox: &Mailbox, password: Secret) -> Result<Said, Trouble> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     for command in Command::hello(std::process::id()) {
@@ -112,8 +112,10 @@ fn ask(mut stream: &UnixStream, mailbox: &Mailbox, password: &Secret) -> Result<
     };
     // Nobody else gets to see the password.
     lines.greeting()?;
-    let request = Command::Auth(request(mailbox, password));
+    let request = Command::Auth(request(mailbox, &password));
     stream.write_all(request.encode().expose())?;
+    // Wiped now: the answer may take seconds.
+    drop((request, password));
     loop {
         // Whatever is no reply to us does not concern us.
         if let Ok(reply) = Reply::parse(lines.next()?.expose()) {
@@ -211,7 +213,7 @@ mod tests {
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
         let (mailbox, password) = ("ana@example.org".parse().unwrap(), Secret::default());
         let path = PathBuf::from("auth");
-        Daemon { path, stream }.sign_in(&mailbox, &password)
+        Daemon { path, stream }.sign_in(&mailbox, password)
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Test {
         let password = context
             .input
             .password(&format!("Password for {mailbox}: "))?;
-        let said = daemon.sign_in(&mailbox, &password)?;
+        let said = daemon.sign_in(&mailbox, password)?;
         let path = daemon.path;
         match said {
             Said::Accepted { device } => context.output.answer(&Accepted { mailbox, device }),

@@ -21,7 +21,7 @@ use super::{Drain, HANDSHAKE, Shared, Wake, now, until};
 use crate::attempt::{Attempt, Outcome, Verdict};
 use crate::model::Mechanism;
 use crate::random;
-use crate::secret::Secret;
+use crate::secret::Buffer;
 use crate::session::auth_client::{Action, Session, Settings, Ticket};
 use crate::session::finished::Finished;
 use crate::telemetry::Asked;
@@ -34,6 +34,16 @@ use crate::wire::line::TooLong;
 /// and at [`LANE`] being verified, no further line is taken. Twice what the session holds open: those
 /// that the peer has cancelled count here until they are done.
 const MAX_PENDING: usize = 2 * crate::session::auth_client::MAX_OPEN;
+
+/// A refusal leaves no earlier than so long after its request came in, whatever its listener says, also "0s".
+///
+/// The look-up of a known mailbox takes 2 µs longer than that of an unknown one, and what was revoked is put
+/// by for later, which takes 10 µs more. On the socket itself a stopwatch tells these apart after some
+/// hundred refusals (areas under the ROC curve of 0.65 and 0.87, `tests/oracle/`). Work cannot be made equal to
+/// the microsecond, but it can be waited for; 1 ms also covers a hash of the usual cost, where a wrong
+/// password meets a tag by chance. It takes no thread, and keeps one of Dovecot's auth workers hardly
+/// longer than its own way to us and back.
+pub(super) const LEAST_DELAY: Duration = Duration::from_millis(1);
 
 /// How often requests are looked through for those that are over.
 const EXPIRY: Duration = Duration::from_secs(5);
@@ -48,6 +58,7 @@ pub(super) struct Context {
     /// The listener's, for the log.
     pub(super) name: Arc<str>,
     pub(super) mechanisms: Vec<Mechanism>,
+    /// At least [`LEAST_DELAY`].
     pub(super) failure_delay: Duration,
     pub(super) settings: Arc<Settings>,
     pub(super) shared: Arc<Shared>,
@@ -85,7 +96,7 @@ pub(super) async fn run(
 struct Mailroom {
     /// At most [`LANE`]: no more are asked for. Costs nothing while it is empty.
     decided: Mutex<Vec<Decided>>,
-    bell: Notify,
+    bell: Arc<Notify>,
 }
 
 impl Mailroom {
@@ -116,14 +127,17 @@ struct Connection {
     asked: usize,
     /// Refusals by the time at which they leave; the serial keeps equal times apart.
     refusals: BTreeMap<(Instant, u64), Ticket>,
+    /// For which of them the alarm is set.
+    alarm: Option<Instant>,
     /// When the session next forgets what is over.
     expiry: Instant,
 }
 
-/// Nobody will ask for what was let in and not taken over: the login process has gone.
+/// Nobody will ask for what was let in and not taken over: the login process has gone. Nor for a refusal.
 impl Drop for Connection {
     fn drop(&mut self) {
         self.context.shared.finished().forget_all(self.number);
+        self.set_alarm(None);
     }
 }
 
@@ -134,9 +148,11 @@ impl Connection {
         mailroom: Arc<Mailroom>,
         begun: Instant,
     ) -> Result<Self, random::Error> {
-        let hex = |byte: u8| format!("{byte:02x}");
-        let cookie: String = random::bytes::<16>()?.into_iter().map(hex).collect();
-        let cookie = Cookie(Secret::new(cookie.into_bytes()));
+        let mut cookie = Buffer::with_capacity(32);
+        for byte in random::bytes::<16>()? {
+            cookie.extend(format!("{byte:02x}").as_bytes());
+        }
+        let cookie = Cookie(cookie.into_secret());
         let number = context.shared.next_connection();
         let greeting = Greeting {
             mechanisms: &context.mechanisms,
@@ -155,6 +171,7 @@ impl Connection {
             mailroom,
             asked: 0,
             refusals: BTreeMap::new(),
+            alarm: None,
             expiry: begun + EXPIRY,
         })
     }
@@ -178,6 +195,7 @@ impl Connection {
             return Ok(None);
         }
         let refusal = self.refusals.keys().next().map(|(due, _)| *due);
+        self.set_alarm(refusal);
         let expiry = (self.session.open_requests() > 0).then_some(self.expiry);
         let wake = refusal
             .into_iter()
@@ -203,6 +221,20 @@ impl Connection {
     /// Bytes that are kept for it, and not for all of them.
     fn held(&self) -> usize {
         self.channel.held() + self.session.open_requests() * OF_REQUEST
+    }
+
+    fn set_alarm(&mut self, due: Option<Instant>) {
+        if due == self.alarm {
+            return;
+        }
+        let alarm = &self.context.shared.alarm;
+        if let Some(due) = self.alarm {
+            alarm.forget(due, self.number);
+        }
+        if let Some(due) = due {
+            alarm.set(due, self.number, &self.mailroom.bell);
+        }
+        self.alarm = due;
     }
 
     fn takes_lines(&self) -> bool {
@@ -355,6 +387,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::alarm::Alarm;
     use crate::server::room::{Bounds, Room};
     use crate::session::auth_client::Kind;
 
@@ -372,7 +405,10 @@ mod tests {
             mechanisms: Mechanism::ALL.to_vec(),
             failure_delay: Duration::ZERO,
             settings: Arc::new(settings),
-            shared: Arc::new(Shared::new(Arc::new(Room::new(Bounds::within(None, 1, 1))))),
+            shared: Arc::new(Shared::new(
+                Arc::new(Room::new(Bounds::within(None, 1, 1))),
+                Alarm::new().unwrap(),
+            )),
         };
         let begun = now();
         let connection = Connection::new(ours, Arc::new(context), Arc::default(), begun).unwrap();

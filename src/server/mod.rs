@@ -6,6 +6,7 @@
 //! ([`listener`]), one serves each connection ([`auth_client`], [`auth_master`]); they share handles and nothing else.
 //! [`serve`] is the whole of `dovelatch serve`; [`Running`] is the same for the demo and tests.
 
+mod alarm;
 mod auth_client;
 mod auth_master;
 mod channel;
@@ -39,6 +40,7 @@ use crate::session::finished::Table;
 use crate::session::{auth_client as client, auth_master as master};
 use crate::store::{Identity, Keep};
 use crate::verify::{self, Verifier};
+use alarm::Alarm;
 use database::Database;
 use handover::Handed;
 use listener::{Service, Socket};
@@ -76,6 +78,7 @@ const HANDSHAKE: Duration = client::LIFETIME;
 ///
 /// See [`Error::kind`]. Nothing that happens after the start is an error.
 pub fn serve(config: &Config, environment: &Environment) -> Result<(), Error> {
+    os::forbid_dumps();
     let handed = handover::take(&environment.listen_fd_names)?;
     if let Err(error) = os::raise_descriptor_limit() {
         warn!(error = %error, "cannot raise the limit on descriptors");
@@ -159,6 +162,7 @@ struct Shared {
     /// A place for each connection, whichever its listener.
     room: Arc<Room>,
     connections: AtomicU32,
+    alarm: Alarm,
     /// Log-ins that were let in on a login socket, until a mail process takes them over.
     finished: Mutex<Table>,
     /// Connections that we closed over what the peer sent, for the log.
@@ -171,11 +175,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(room: Arc<Room>) -> Self {
+    fn new(room: Arc<Room>, alarm: Alarm) -> Self {
         Self {
             verifier: OnceLock::new(),
             room,
             connections: AtomicU32::new(1),
+            alarm,
             finished: Mutex::default(),
             closed: Rated::default(),
             accept_failures: Rated::default(),
@@ -225,7 +230,10 @@ impl Server {
         // As many as the runtime has threads.
         let desks = tokio::runtime::Handle::current().metrics().num_workers();
         let room = Room::new(bounds(config, sockets.len(), desks));
-        let shared = Arc::new(Shared::new(Arc::new(room)));
+        let alarm = Alarm::new().map_err(|source| Error::Start { source })?;
+        let shared = Arc::new(Shared::new(Arc::new(room), alarm));
+        let ringing = Arc::clone(&shared);
+        tokio::spawn(async move { ringing.alarm.ring().await });
         let identity = Identity::default();
         let settings = verify::Settings {
             database: config.database.clone(),
@@ -371,7 +379,7 @@ fn service(
         Service::Client(Arc::new(auth_client::Context {
             name,
             mechanisms: listener.mechanisms.clone(),
-            failure_delay: listener.failure_delay,
+            failure_delay: listener.failure_delay.max(auth_client::LEAST_DELAY),
             settings: Arc::new(settings),
             shared,
         }))

@@ -13,6 +13,8 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
+use crate::dumping;
+
 /// A lock that ends with the process, however it ends. Dropping it removes its file, which would lock
 /// out everybody else if it were root's.
 #[derive(Debug)]
@@ -180,10 +182,18 @@ pub(super) fn become_owner(file: &Metadata) -> io::Result<()> {
     setgroups(&[group])?;
     setgid(group)?;
     setuid(user)?;
+    forbid_dumps();
     if group.as_raw() == 0 {
         warn!("still in the group of root, whose the database is: give it a group of its own");
     }
     Ok(())
+}
+
+/// As [`dumping::forbid`]; where that is refused, the daemon serves all the same.
+pub(super) fn forbid_dumps() {
+    if let Err(error) = dumping::forbid() {
+        warn!(error = %error, "a crash of this process may write passwords to a core file");
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::credentials::{self, Claim, Names, Origin};
 use crate::attempt::{Admitted, Attempt, Reason, Verdict};
 use crate::model::{ClientText, Domain, Mechanism, Separator, Service};
 use crate::sasl::{Exchange, Step, base64};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::wire::auth_client::{Auth, Command, Reply, RequestId, VERSION};
 
 /// Open requests on one connection.
@@ -303,7 +303,7 @@ impl Session {
         };
         let initial = match &auth.response {
             None => None,
-            Some(text) if text.expose() == b"=" => Some(Secret::default()),
+            Some(text) if secret::equal(text.expose(), b"=") => Some(Secret::default()),
             // Before minor 2 there was no word for "empty": Exim means "none" by it.
             Some(text) if text.is_empty() => (self.minor >= 2).then(Secret::default),
             Some(text) => match base64::decode(text) {

@@ -31,10 +31,10 @@ mod secrets;
 mod site;
 mod sockets;
 mod strangers;
-mod watchdog;
 #[path = "../support/wait.rs"]
 #[expect(clippy::disallowed_methods, reason = "how long a test has waited")]
 mod wait;
+mod watchdog;
 
 use std::process::ExitCode;
 
