@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use super::link::{For, Identity, Link, Open};
 use super::sqlite::decode;
-use super::{Delegated, Error, Found, Home, SecretId};
+use super::{Delegated, Error, Found, Home, SecretId, reserve};
 use crate::model::{DeviceId, Mailbox, Person};
 use crate::password::generate::Password;
 use crate::password::tag::{Tag, TagKey};
@@ -231,6 +231,11 @@ impl Reader {
             let pragma = "PRAGMA wal_checkpoint(PASSIVE)";
             Ok(open.connection.query_row(pragma, [], |_| Ok(()))?)
         })
+    }
+
+    /// Keeps room for a day on which the disk is full (see [`reserve`]).
+    pub fn keep_reserve(&self) {
+        reserve::keep(self.link.database());
     }
 
     fn ask_delegated(

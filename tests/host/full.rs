@@ -90,7 +90,8 @@ fn full(mut host: Host) {
     client.assert_right();
     drop(filler);
     client.assert_right_again();
-    host.done(&["rotate", ANA, "more 0"]);
+    host.issue("tablet");
+    host.done(&["rotate", ANA, "tablet"]);
     daemon.stop();
     assert_eq!(host.done(&["db", "check", "--quiet"]), "");
 }

@@ -45,6 +45,7 @@ mod process;
 mod read_only;
 mod replaced;
 #[path = "../support/wait.rs"]
+#[expect(unreachable_pub, reason = "shared with other harnesses")]
 mod wait;
 
 use std::process::ExitCode;

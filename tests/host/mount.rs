@@ -75,8 +75,25 @@ impl Mount {
         mount
     }
 
-    /// Of the file system in `image`, once more.
-    pub(crate) fn image(at: &Path, image: &Path) -> Self {
+    /// Of the file system in `image`, as after a restart of the host: the kernel would go on with the one
+    /// that has failed, for somebody has files on it open.
+    pub(crate) fn repaired(at: &Path, image: &Path) -> Self {
+        let copy = image.with_extension("copy");
+        std::fs::copy(image, &copy).unwrap();
+        let mut check = Command::new("e2fsck");
+        // 1: there was something to repair.
+        let code = check
+            .args(["-fy"])
+            .arg(&copy)
+            .output()
+            .unwrap()
+            .status
+            .code();
+        assert!(matches!(code, Some(0 | 1)), "{code:?}");
+        Self::image(at, &copy)
+    }
+
+    fn image(at: &Path, image: &Path) -> Self {
         let image = image.to_str().unwrap();
         run("mount", &["-o", "loop,errors=remount-ro", image], at);
         Self { at: at.to_owned() }

@@ -48,7 +48,7 @@ fn fails() {
     // The disk is examined and mounted again.
     drop(mount);
     client.assert_later();
-    let _mount = Mount::image(&host.place(), &image);
+    let _mount = Mount::repaired(&host.place(), &image);
     client.assert_right_again();
     host.issue("tablet");
     daemon.stop();

@@ -3,6 +3,8 @@
 //! The database file is never opened by anything but SQLite while this process may have it open:
 //! POSIX locks belong to the process, and closing any descriptor of the file drops all of them.
 
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -54,14 +56,7 @@ pub(in crate::store) fn connect(path: &Path, busy_timeout: Duration) -> Result<C
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|error| Error::while_opening(path, error))?;
     configure(&connection, path, busy_timeout)?;
-    let application_id: i32 = connection
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(|error| Error::while_opening(path, error))?;
-    if application_id != APPLICATION_ID {
-        return Err(Error::NotADatabase {
-            path: path.to_owned(),
-        });
-    }
+    require_ours(&connection, path)?;
     // A database is made in WAL mode, and the mode stays with the file. It is changed back here only
     // if somebody changed it by hand.
     let journal_mode: String = connection
@@ -71,6 +66,42 @@ pub(in crate::store) fn connect(path: &Path, busy_timeout: Duration) -> Result<C
         set_wal(&connection)?;
     }
     Ok(connection)
+}
+
+/// Opens an existing database of ours that nobody can write, without locks and without its log.
+pub(in crate::store) fn connect_frozen(path: &Path) -> Result<Connection, Error> {
+    let mut name = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        // A byte that means nothing in a name of this kind, or its number.
+        let plain = byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+        let _ = match plain {
+            true => write!(name, "{}", char::from(*byte)),
+            false => write!(name, "%{byte:02x}"),
+        };
+    }
+    name.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(name, flags)
+        .map_err(|error| Error::while_opening(path, error))?;
+    configure(&connection, path, Duration::ZERO)?;
+    require_ours(&connection, path)?;
+    Ok(connection)
+}
+
+/// Refuses what another program made.
+fn require_ours(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let found: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(|error| Error::while_opening(path, error))?;
+    if found == APPLICATION_ID {
+        return Ok(());
+    }
+    Err(Error::NotADatabase {
+        path: path.to_owned(),
+    })
 }
 
 /// What a connection needs before the file is read for the first time.
