@@ -198,10 +198,24 @@ pub(in crate::store) fn meta(connection: &Connection) -> Result<Meta, Error> {
     if tag_key.len() != 32 {
         return Err(Error::undecodable("meta.tag_key"));
     }
+    let tag_key = TagKey::new(Secret::new(tag_key));
+    let found: [u8; 16] = (identity.try_into()).map_err(|_| Error::undecodable("meta.identity"))?;
+    let [random @ .., _, _, _, _] = found;
+    if identity_of(random, &tag_key) != found {
+        return Err(Error::undecodable("meta"));
+    }
     Ok(Meta {
-        identity: identity
-            .try_into()
-            .map_err(|_| Error::undecodable("meta.identity"))?,
-        tag_key: TagKey::new(Secret::new(tag_key)),
+        identity: found,
+        tag_key,
     })
+}
+
+/// The identity of a database: random bytes, and what says whether the key of the tags is whole. With a
+/// damaged one every password would be a wrong one.
+pub(super) fn identity_of(random: [u8; 12], tag_key: &TagKey) -> [u8; 16] {
+    let mut identity = [0; 16];
+    let (first, check) = identity.split_at_mut(random.len());
+    first.copy_from_slice(&random);
+    check.copy_from_slice(&tag_key.check(&random));
+    identity
 }
