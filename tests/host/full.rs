@@ -11,6 +11,7 @@ use crate::daemon::Daemon;
 use crate::host::{ANA, Host};
 use crate::mount::Mount;
 use crate::only_for_root;
+use crate::wait::{LONG, until};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -90,6 +91,10 @@ fn full(mut host: Host) {
     client.assert_right();
     drop(filler);
     client.assert_right_again();
+    until("a new reserve", LONG, || {
+        let found = fs::metadata(host.beside("-reserve")).ok()?;
+        (found.len() == 1 << 20).then_some(())
+    });
     host.issue("tablet");
     host.done(&["rotate", ANA, "tablet"]);
     daemon.stop();

@@ -21,8 +21,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial(
             "a_log_that_nobody_reads_costs_lines_and_they_are_counted",
-            stalled,
+            stalled_pipe,
         ),
+        trial("so_does_a_fifo_that_nobody_reads", stalled_fifo),
         trial("a_log_whose_reader_has_gone_costs_its_lines_only", gone),
     ]
 }
@@ -39,10 +40,25 @@ fn pipe() -> (File, OwnedFd) {
     (File::from(OwnedFd::from(reader)), OwnedFd::from(writer))
 }
 
-fn stalled() {
-    let host = Host::new();
+fn stalled_pipe() {
     let (reader, writer) = pipe();
-    let daemon = logging_to(&host, writer);
+    stalled(&Host::new(), reader, writer);
+}
+
+fn stalled_fifo() {
+    let host = Host::new();
+    let path = host.path().join("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Neither end waits for the other so.
+    let both = File::options().read(true).write(true).open(&path).unwrap();
+    let writer = File::options().write(true).open(&path).unwrap();
+    let reader = File::open(&path).unwrap();
+    drop(both);
+    stalled(&host, reader, writer.into());
+}
+
+fn stalled(host: &Host, reader: File, writer: OwnedFd) {
+    let daemon = logging_to(host, writer);
     let mut peer = Peer::login_process(&host.socket());
     for first in (1..LINES).step_by(200) {
         let lines: Vec<String> = (first..first + 200)
@@ -53,7 +69,7 @@ fn stalled() {
             assert!(peer.line().starts_with("FAIL\t"));
         }
     }
-    let mut client = Client::new(&host);
+    let mut client = Client::new(host);
     client.assert_right();
     // It flows again.
     let mut lines = BufReader::new(reader).lines().map(Result::unwrap);

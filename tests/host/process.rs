@@ -171,6 +171,7 @@ fn no_memory() {
     let daemon = Daemon::start(&host);
     let mut client = Client::new(&host);
     limit_memory(&daemon, Some(0));
+    assert!(client.assert_not_wrong(), "no hash had memory yet");
     for _ in 0..50 {
         client.assert_not_wrong();
     }

@@ -208,6 +208,15 @@ fn of_root() {
     client.assert_not_wrong();
     give(OTHER);
     client.assert_right_again();
+    // The next one finds them so at its start.
+    daemon.signal(Signal::SIGKILL);
+    drop(daemon);
+    give(0);
+    let daemon = Daemon::start(&host);
+    let mut client = Client::new(&host);
+    client.assert_later();
+    give(OTHER);
+    client.assert_right_again();
     daemon.stop();
     let owner = |path: &Path| fs::metadata(path).unwrap().uid();
     assert_eq!(owner(&host.database()), OTHER);
