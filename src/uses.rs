@@ -5,6 +5,7 @@
 //! costs entries at worst, and never a log-in its time. Once a minute the same thread lets go of what has
 //! been kept for long enough.
 
+mod steady;
 mod trouble;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use steady::Steady;
 use trouble::{Damage, Trouble, tell_lost};
 
 use crate::clock;
@@ -262,6 +264,7 @@ struct Scribe {
     unwritten: Ledger,
     written: Option<Instant>,
     pruned: Option<Instant>,
+    steady: Steady,
     /// One for each kind of write: that one of them goes well is no end of another's trouble.
     attempts: Trouble,
     uses: Trouble,
@@ -277,6 +280,7 @@ impl Scribe {
             unwritten: Ledger::default(),
             written: None,
             pruned: None,
+            steady: Steady::default(),
             attempts: Trouble::new(
                 "attempts with ended passwords cannot be written",
                 "attempts with ended passwords are written again",
@@ -387,6 +391,9 @@ impl Scribe {
     /// Lets go of what has been kept for long enough, up to a bound; the rest next time.
     fn prune(&mut self, clock: Timestamp, now: Instant) {
         self.pruned = Some(now);
+        if !self.steady.holds(clock, now) {
+            return;
+        }
         match self.recorder.prune(self.keep, clock, now) {
             Ok(more) => {
                 self.pruning.met(Ok(()), now);

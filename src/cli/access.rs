@@ -100,7 +100,7 @@ fn remove(
     question: Question,
     context: &mut Context<'_>,
 ) -> Result<(), Error> {
-    let mut database = context.database()?;
+    let mut database = context.database_to_take_away()?;
     let mailbox = database.mailbox(typed)?;
     let person = database.person(person)?;
     let store = &database.admin.store;

@@ -106,6 +106,16 @@ impl<'a> Context<'a> {
         Ok(self.with_store(config, store))
     }
 
+    /// The same for what takes something away, which must be possible on a full disk too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::database`].
+    pub(crate) fn database_to_take_away(&mut self) -> Result<Database, Error> {
+        store::make_room(&self.config()?.database);
+        self.database()
+    }
+
     /// The database, made if it is missing; says so then.
     ///
     /// # Errors

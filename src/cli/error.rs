@@ -179,7 +179,6 @@ impl Error {
             | Self::Print(_)
             | Self::NotShown { .. }
             | Self::NotWithdrawn { .. }
-            | Self::Log { .. }
             | Self::Damaged { .. } => Exit::Io,
             Self::NotEnded { source } | Self::Admin(source) => admin_exit(source),
             Self::Store(error) | Self::Verify(verify::Trouble::Store(error)) => store_exit(error),
@@ -190,7 +189,7 @@ impl Error {
             Self::Exists { .. } | Self::DemoPlace { .. } => Exit::CannotCreate,
             Self::Unreachable { tried } if is_forbidden(tried) => Exit::Refused,
             Self::Unreachable { .. } | Self::OtherProtocol { .. } => Exit::Unavailable,
-            Self::TryLater { .. } | Self::Interrupted => Exit::TryAgain,
+            Self::TryLater { .. } | Self::Interrupted | Self::Log { .. } => Exit::TryAgain,
             Self::Demo { .. } | Self::Bug => Exit::Bug,
         }
     }

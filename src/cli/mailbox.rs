@@ -131,7 +131,10 @@ pub(crate) fn if_there(if_missing: bool) -> IfThere {
 }
 
 fn set_enabled(name: &Mailbox, enabled: bool, context: &mut Context<'_>) -> Result<(), Error> {
-    let mut database = context.database()?;
+    let mut database = match enabled {
+        true => context.database()?,
+        false => context.database_to_take_away()?,
+    };
     let mailbox = database.mailbox(name)?;
     let admin = &mut database.admin;
     admin
@@ -193,7 +196,7 @@ fn usage(mistake: &str) -> Error {
 }
 
 fn remove(name: &Mailbox, question: Question, context: &mut Context<'_>) -> Result<(), Error> {
-    let mut database: Database = context.database()?;
+    let mut database: Database = context.database_to_take_away()?;
     let mailbox = database.mailbox(name)?;
     let store = &database.admin.store;
     let devices = store.devices(Some(&mailbox), Revoked::Hidden)?;

@@ -93,7 +93,7 @@ fn add(names: &[Name<Person>], if_missing: bool, context: &mut Context<'_>) -> R
 }
 
 fn remove(name: &Person, question: Question, context: &mut Context<'_>) -> Result<(), Error> {
-    let mut database = context.database()?;
+    let mut database = context.database_to_take_away()?;
     let person = database.person(name)?;
     let store = &database.admin.store;
     store.person(&person)?;

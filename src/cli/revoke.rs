@@ -60,7 +60,7 @@ pub(crate) struct Revoke {
 
 impl Revoke {
     pub(crate) fn run(&self, context: &mut Context<'_>) -> Result<(), Error> {
-        let mut database = context.database()?;
+        let mut database = context.database_to_take_away()?;
         let mailbox = database.any_mailbox(self.mailbox.as_ref())?;
         let person = database.any_person(self.person.as_ref())?;
         let revoked = if self.all || self.unused_for.is_some() {

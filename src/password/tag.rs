@@ -45,6 +45,15 @@ impl TagKey {
         let [high, low, ..] = <[u8; 32]>::from(hmac.finalize().into_bytes());
         Tag(u16::from_be_bytes([high, low]))
     }
+
+    /// Four bytes that say whether this is still the key that went with `what`: with another one no password
+    /// of the database has a tag that is found.
+    pub fn check(&self, what: &[u8]) -> [u8; 4] {
+        let mut hmac = self.0.clone();
+        hmac.update(what);
+        let [a, b, c, d, ..] = <[u8; 32]>::from(hmac.finalize().into_bytes());
+        [a, b, c, d]
+    }
 }
 
 impl fmt::Debug for TagKey {

@@ -26,6 +26,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
@@ -67,6 +68,10 @@ const HOLDS_TOO_MUCH: &str = "its user's connections hold too much";
 /// for ever; here whoever never begins gives its place back, as late as a request ends that nobody goes on with.
 /// After the handshake there is no such limit: login processes keep their connections for days.
 const HANDSHAKE: Duration = client::LIFETIME;
+
+/// Threads that tokio starts later: one that brings the database up to date, one that waits for the
+/// verifier's to end. Where they are refused it panics.
+const BLOCKING: usize = 2;
 
 /// Runs the daemon in the foreground until SIGTERM or SIGINT; a second one ends it at once. SIGHUP
 /// lets it take a database that was put in the place of another. The whole of `dovelatch serve`.
@@ -256,9 +261,13 @@ impl Server {
                 .verify()
                 .map_err(|source| Error::Start { source })?;
         } else {
-            // Now, so that the first log-in is answered; `prepare` tells of trouble and tries again.
-            let _ = database.verify_as_owner();
+            // Now, so that the first log-in is answered; `prepare` tells of trouble and tries again. But for
+            // want of threads nothing would.
+            if let Err(database::Trouble::Threads { source }) = database.verify_as_owner() {
+                return Err(Error::Start { source });
+            }
         }
+        probe(BLOCKING).map_err(|source| Error::Start { source })?;
         let database = Arc::new(database);
         tokio::spawn(Arc::clone(&database).keep_prepared());
 
@@ -432,11 +441,29 @@ fn notified(result: io::Result<()>) {
 }
 
 fn runtime() -> Result<Runtime, Error> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("dovelatch-io")
-        .build()
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    // Twice as many: the kernel still counts those of the probe for a moment after they have ended.
+    probe(2 * threads)
+        .and_then(|()| {
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(threads)
+                .enable_all()
+                .thread_name("dovelatch-io")
+                .build()
+        })
         .map_err(|source| Error::Start { source })
+}
+
+/// Whether so many threads can be had at once. The runtime panics without any, and hangs with a few.
+fn probe(threads: usize) -> io::Result<()> {
+    let started = (0..threads).map(|_| thread::Builder::new().spawn(thread::park));
+    // One that is refused ends the process, and with it those that are parked.
+    for thread in started.collect::<io::Result<Vec<_>>>()? {
+        thread.thread().unpark();
+        // It cannot panic.
+        let _ = thread.join();
+    }
+    Ok(())
 }
 
 /// The clock that never jumps: here, and nowhere else in the daemon.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use rusqlite::ErrorCode;
 
@@ -241,9 +242,11 @@ impl Error {
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 // SQLite keeps the system's error to itself. Never open the file to find out: closing
                 // it again would drop the locks of every connection of this process.
-                match access(path, AccessFlags::R_OK) {
-                    Err(errno) => Self::from_metadata(path, errno.into()),
-                    Ok(()) => Self::Open {
+                let allowed = |flags| access(path, flags);
+                match (allowed(AccessFlags::R_OK), allowed(AccessFlags::W_OK)) {
+                    (Err(errno), _) => Self::from_metadata(path, errno.into()),
+                    (Ok(()), Err(Errno::EROFS)) => Self::ReadOnly { source },
+                    (Ok(()), Ok(()) | Err(_)) => Self::Open {
                         path: path.to_owned(),
                         source,
                     },
@@ -275,6 +278,10 @@ impl Error {
 
 impl From<rusqlite::Error> for Error {
     fn from(source: rusqlite::Error) -> Self {
+        let index_without_room = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+        if (source.sqlite_error()).is_some_and(|error| error.extended_code == index_without_room) {
+            return Self::Full { source };
+        }
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { source },
             Some(ErrorCode::DiskFull) => Self::Full { source },

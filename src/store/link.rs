@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Params, Row, StatementStatus};
 
-use super::Error;
+use super::frozen::Frozen;
 use super::sqlite::{decode, open};
+use super::{Error, reserve};
 use crate::password::tag::TagKey;
 
 /// How long after a failure to open, or after opening a file that proved damaged, the next attempt
 /// to open comes at the earliest.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
+const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
 /// The identity of the database that this process serves, shared by all its readers.
 ///
@@ -165,6 +166,8 @@ pub(super) struct Open {
     since: Instant,
     identity: [u8; 16],
     pub(super) tag_key: TagKey,
+    /// The file system is read-only, and this is open for one question.
+    frozen: Option<Frozen>,
     /// Last, so that it is given back after the connection was closed.
     _lease: Lease,
 }
@@ -181,6 +184,11 @@ impl Link {
         }
     }
 
+    /// The path of the database.
+    pub(super) fn database(&self) -> &Path {
+        &self.names.database
+    }
+
     /// Has `question` answered by the database that lies at the path now.
     pub(super) fn ask<T>(
         &mut self,
@@ -191,6 +199,15 @@ impl Link {
         let open = slot.ready(self, now)?;
         let since = open.since;
         let answer = question(open);
+        if let Some(frozen) = open.frozen.take() {
+            slot.open = None;
+            if !frozen.is_still() {
+                return Err(Error::Replaced {
+                    path: self.names.database.clone(),
+                });
+            }
+            return answer;
+        }
         // A damaged file may have been put right in place, which SQLite notices only when it opens it.
         // Not more often than once a second: pages that are whole go on answering meanwhile.
         if matches!(answer, Err(Error::Corrupt { .. } | Error::Io { .. }))
@@ -278,7 +295,17 @@ impl Open {
                 });
             }
         }
-        let connection = open::connect(path, link.purpose.patience())?;
+        if before.index.is_none() {
+            reserve::give_up_a_piece(path);
+        }
+        let mut frozen = None;
+        let connection = match open::connect(path, link.purpose.patience()) {
+            Err(error @ Error::ReadOnly { .. }) if link.purpose != For::Writing => {
+                frozen = Some(Frozen::at(path).ok_or(error)?);
+                open::connect_frozen(path)?
+            }
+            opened => opened?,
+        };
         match link.purpose {
             // It opens for writing because a reader of a write-ahead log must write its index; nothing
             // else.
@@ -287,7 +314,7 @@ impl Open {
             For::Writing => open::set(&connection, "wal_autocheckpoint", "0")?,
         }
         open::require_newest_schema(&connection, path)?;
-        if link.purpose != For::Writing {
+        if link.purpose != For::Writing && frozen.is_none() {
             // All of them now, so that SQLite prepares one again if the schema changes, and says so.
             for question in decode::QUESTIONS {
                 connection.prepare_cached(question)?;
@@ -317,6 +344,7 @@ impl Open {
             since: now,
             identity: meta.identity,
             tag_key: meta.tag_key,
+            frozen,
             _lease: lease,
         })
     }

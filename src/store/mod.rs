@@ -8,9 +8,13 @@
 #[cfg(test)]
 mod contract;
 mod error;
+#[cfg(test)]
+mod flips;
+mod frozen;
 mod link;
 mod reader;
 mod recorder;
+mod reserve;
 mod row;
 mod sqlite;
 #[cfg(test)]
@@ -21,6 +25,7 @@ pub use error::Error;
 pub use link::Identity;
 pub use reader::Reader;
 pub use recorder::{Keep, Recorder};
+pub use reserve::make_room;
 pub use row::{
     AccessListRow, AccessRow, Attempts, AttemptsRow, Candidate, Delegated, DeviceRow, EventId,
     EventRow, Found, Home, MailboxRow, PersonRow, UseRow, Uses, Wanted,

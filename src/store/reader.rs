@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use super::link::{For, Identity, Link, Open};
 use super::sqlite::decode;
-use super::{Delegated, Error, Found, Home, SecretId};
+use super::{Delegated, Error, Found, Home, SecretId, reserve};
 use crate::model::{DeviceId, Mailbox, Person};
 use crate::password::generate::Password;
 use crate::password::tag::{Tag, TagKey};
@@ -83,6 +83,41 @@ impl Reader {
             return Err(Error::undecodable("mailbox.name"));
         }
         Ok(found)
+    }
+
+    /// Whether that [`Self::look_up`] found nothing can be believed: asked before somebody is refused, with the
+    /// same cost whatever exists.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::look_up`]; [`Error::Undecodable`] if an index is damaged where it was looked for.
+    pub fn confirm_absence(
+        &mut self,
+        mailbox: Option<&Mailbox>,
+        password: Option<&Password>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let tag = |key: &TagKey| password.map(|password| key.tag(password));
+        self.confirm_absence_by(mailbox, tag, now)
+    }
+
+    pub(super) fn confirm_absence_by(
+        &mut self,
+        mailbox: Option<&Mailbox>,
+        tag: impl FnOnce(&TagKey) -> Option<Tag>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let whole = self.link.ask(now, |open| {
+            let name = mailbox.map_or("", Mailbox::as_str);
+            let tag = tag(&open.tag_key).map_or(-1, |tag| i64::from(tag.bits()));
+            let neighbours =
+                open.rows(decode::NEIGHBOURS, params![name, tag], decode::neighbour)?;
+            Ok(neighbours.into_iter().all(|whole| whole))
+        })?;
+        match whole {
+            true => Ok(()),
+            false => Err(Error::undecodable("an index of mailbox or secret")),
+        }
     }
 
     /// The same row once more, after the hash. `None` if it is gone, or its mailbox was removed.
@@ -231,6 +266,11 @@ impl Reader {
             let pragma = "PRAGMA wal_checkpoint(PASSIVE)";
             Ok(open.connection.query_row(pragma, [], |_| Ok(()))?)
         })
+    }
+
+    /// Keeps room for a day on which the disk is full (see [`reserve`]).
+    pub fn keep_reserve(&self) {
+        reserve::keep(self.link.database());
     }
 
     fn ask_delegated(

@@ -3,7 +3,8 @@
 //! 1. **Look-up** ([`Checker::look_up`]): the canonical password gives a tag, and mailbox and tag one
 //!    row, by the same query whether they exist or not.
 //! 2. **First decision** ([`decide::first`]): what could not be let in anyway ends here, without a
-//!    hash. So a refusal costs the same for an unknown mailbox, an unknown password and a revoked one.
+//!    hash. So a refusal costs the same for an unknown mailbox, an unknown password and a revoked one. It is
+//!    given if the indexes are whole where something was looked for ([`Reader::confirm_absence`]).
 //! 3. **Memo** ([`Checker::look_up`] too): where this password was found to match this PHC string
 //!    before, that is proof enough. Step 5 follows at once, on the row that was just read.
 //! 4. **Hash** ([`Checker::hash_and_remember`]), at most one, when its turn in the [`queue`] has come.
@@ -114,7 +115,11 @@ impl Checker {
     ) -> Result<Looked, Trouble> {
         let password = Password::from_typed(&attempt.secret);
         let rows = self.rows(attempt, password.as_ref(), now)?;
-        Ok(match (decide::first(attempt, &rows, now.wall), password) {
+        let decided = decide::first(attempt, &rows, now.wall);
+        if decided.is_err() {
+            self.confirm(attempt, password.as_ref(), now)?;
+        }
+        Ok(match (decided, password) {
             (Ok(admissible), Some(password)) => {
                 match memo.and_then(|memo| memo.recall(&password, admissible.phc())) {
                     Some(proof) => {
@@ -148,6 +153,23 @@ impl Checker {
         })
     }
 
+    /// Before a refusal, whatever its reason, so that it costs the same: nothing was overlooked for a damaged
+    /// entry of an index.
+    fn confirm(
+        &mut self,
+        attempt: &Attempt,
+        password: Option<&Password>,
+        now: Now,
+    ) -> Result<(), Trouble> {
+        let (wanted, now) = (attempt.mailbox.as_ref(), now.monotonic);
+        if let Some(person) = attempt.person.as_ref() {
+            // The device password is looked for in the person's own mailbox.
+            let own = person.as_str().parse().ok();
+            self.reader.confirm_absence(own.as_ref(), password, now)?;
+        }
+        Ok(self.reader.confirm_absence(wanted, password, now)?)
+    }
+
     /// The rows of a known secret, as they are now.
     fn rows_again(
         &mut self,
@@ -175,6 +197,11 @@ impl Checker {
             Query::PickUp(admitted) => admitted,
             Query::Home(mailbox) => {
                 let home = self.reader.home(mailbox, now.monotonic)?;
+                if home.is_none() {
+                    // Mail to it would bounce.
+                    self.reader
+                        .confirm_absence(Some(mailbox), None, now.monotonic)?;
+                }
                 let answer =
                     home.map_or(Answer::No, |home| Answer::Home(home.mailbox, home.fields));
                 return Ok((answer, None));

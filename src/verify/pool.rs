@@ -384,8 +384,10 @@ impl Shared {
 
     fn checkpoint_until_ended(&self) {
         let mut checker = self.checker();
+        checker.reader.keep_reserve();
         while self.goes_on_after(CHECKPOINT) {
             self.guarded(&mut checker, |checker| {
+                checker.reader.keep_reserve();
                 // Where the database is in trouble, log-ins meet it too, and tell.
                 let _ = checker.reader.checkpoint(monotonic());
             });

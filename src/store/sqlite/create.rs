@@ -10,7 +10,9 @@ use super::super::Error;
 use super::new_file::{NewFile, directory_of, failed_to_create, sync_directory};
 use super::{Store, open, schema};
 use crate::model::Timestamp;
+use crate::password::tag::TagKey;
 use crate::random;
+use crate::secret::Secret;
 
 /// Whether a database had to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,15 +80,16 @@ fn in_memory(path: &Path, now: Timestamp) -> Result<Connection, Error> {
     // empty costs a quarter. With a million rows a look-up goes through one level more.
     open::set(&connection, "page_size", "1024")?;
     schema::bring_up_to_date(&mut connection, path)?;
+    let tag_key = random::bytes::<32>()?;
+    let identity = open::identity_of(
+        random::bytes()?,
+        &TagKey::new(Secret::new(tag_key.to_vec())),
+    );
     let tx = connection.transaction()?;
     tx.pragma_update(None, "application_id", open::APPLICATION_ID)?;
     tx.execute(
         "INSERT INTO meta (id, identity, tag_key, created) VALUES (1, ?1, ?2, ?3)",
-        params![
-            random::bytes::<16>()?,
-            random::bytes::<32>()?,
-            now.as_unix()
-        ],
+        params![identity, tag_key, now.as_unix()],
     )?;
     tx.commit()?;
     Ok(connection)

@@ -28,7 +28,7 @@ macro_rules! behind_secret {
 }
 
 /// All that [`Reader`](super::super::Reader) asks.
-pub(in crate::store) const QUESTIONS: [&str; 7] = [
+pub(in crate::store) const QUESTIONS: [&str; 8] = [
     LOOK_UP,
     LOOK_AGAIN,
     LOOK_AT_DEVICE,
@@ -36,6 +36,7 @@ pub(in crate::store) const QUESTIONS: [&str; 7] = [
     LOOK_AGAIN_DELEGATED,
     HOME,
     NAMES,
+    NEIGHBOURS,
 ];
 
 /// The look-up of a log-in: `?1` the mailbox's name, `?2` the tag. Two index entries and five rows at
@@ -125,9 +126,74 @@ pub(super) const ALL_FOUND: &str = concat!(
 pub(in crate::store) const HOME: &str =
     "SELECT m.name, m.fields FROM mailbox m WHERE m.name = ?1 AND m.removed IS NULL";
 
+/// Whether a row is as its entry in an index says, which alone is read for the inner query.
+macro_rules! neighbour {
+    ($columns:literal, $table:literal, $same:literal, $where:literal, $order:literal) => {
+        concat!(
+            "SELECT coalesce(t.",
+            $same,
+            ", 0) FROM (SELECT id, ",
+            $columns,
+            " FROM ",
+            $table,
+            " WHERE ",
+            $where,
+            " ORDER BY ",
+            $order,
+            " LIMIT 1) n LEFT JOIN ",
+            $table,
+            " t ON t.id = n.id UNION ALL "
+        )
+    };
+}
+
 /// The names behind `?1`, in their order, at most `?2`: as they stand in the index of the names.
 pub(in crate::store) const NAMES: &str = "SELECT m.name FROM mailbox m \
     WHERE m.name > ?1 AND m.removed IS NULL ORDER BY m.name LIMIT ?2";
+
+/// Whether what stands next to a name, `?1`, and to a tag, `?2`, in their indexes says the same as the rows
+/// that it leads to: before it, behind it, or in its very place. Nothing stands there at the ends.
+///
+/// A search that compares with a damaged entry, or for one, ends beside it. So where nothing was found and
+/// these four are whole, it is not because of one damaged entry.
+pub(in crate::store) const NEIGHBOURS: &str = concat!(
+    neighbour!(
+        "name",
+        "mailbox",
+        "name = n.name",
+        "name <= ?1 AND removed IS NULL",
+        "name DESC"
+    ),
+    neighbour!(
+        "name",
+        "mailbox",
+        "name = n.name",
+        "name >= ?1 AND removed IS NULL",
+        "name"
+    ),
+    neighbour!(
+        "mailbox_id, tag",
+        "secret",
+        "mailbox_id = n.mailbox_id AND t.tag = n.tag",
+        "(mailbox_id, tag) <= (SELECT coalesce(max(id), -1), ?2 FROM mailbox
+            WHERE name = ?1 AND removed IS NULL) AND tag IS NOT NULL",
+        "mailbox_id DESC, tag DESC"
+    ),
+    neighbour!(
+        "mailbox_id, tag",
+        "secret",
+        "mailbox_id = n.mailbox_id AND t.tag = n.tag",
+        "(mailbox_id, tag) >= (SELECT coalesce(max(id), -1), ?2 FROM mailbox
+            WHERE name = ?1 AND removed IS NULL) AND tag IS NOT NULL",
+        "mailbox_id, tag"
+    ),
+    "SELECT 1 WHERE FALSE"
+);
+
+/// A row of [`NEIGHBOURS`].
+pub(in crate::store) fn neighbour(row: &Row<'_>) -> Result<bool, Error> {
+    flag(row, 0, "an index")
+}
 
 /// A row of [`HOME`].
 pub(in crate::store) fn home(row: &Row<'_>) -> Result<Home, Error> {

@@ -3,6 +3,8 @@
 //! The database file is never opened by anything but SQLite while this process may have it open:
 //! POSIX locks belong to the process, and closing any descriptor of the file drops all of them.
 
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -54,14 +56,7 @@ pub(in crate::store) fn connect(path: &Path, busy_timeout: Duration) -> Result<C
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|error| Error::while_opening(path, error))?;
     configure(&connection, path, busy_timeout)?;
-    let application_id: i32 = connection
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(|error| Error::while_opening(path, error))?;
-    if application_id != APPLICATION_ID {
-        return Err(Error::NotADatabase {
-            path: path.to_owned(),
-        });
-    }
+    require_ours(&connection, path)?;
     // A database is made in WAL mode, and the mode stays with the file. It is changed back here only
     // if somebody changed it by hand.
     let journal_mode: String = connection
@@ -71,6 +66,42 @@ pub(in crate::store) fn connect(path: &Path, busy_timeout: Duration) -> Result<C
         set_wal(&connection)?;
     }
     Ok(connection)
+}
+
+/// Opens an existing database of ours that nobody can write, without locks and without its log.
+pub(in crate::store) fn connect_frozen(path: &Path) -> Result<Connection, Error> {
+    let mut name = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        // A byte that means nothing in a name of this kind, or its number.
+        let plain = byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+        let _ = match plain {
+            true => write!(name, "{}", char::from(*byte)),
+            false => write!(name, "%{byte:02x}"),
+        };
+    }
+    name.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = Connection::open_with_flags(name, flags)
+        .map_err(|error| Error::while_opening(path, error))?;
+    configure(&connection, path, Duration::ZERO)?;
+    require_ours(&connection, path)?;
+    Ok(connection)
+}
+
+/// Refuses what another program made.
+fn require_ours(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let found: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(|error| Error::while_opening(path, error))?;
+    if found == APPLICATION_ID {
+        return Ok(());
+    }
+    Err(Error::NotADatabase {
+        path: path.to_owned(),
+    })
 }
 
 /// What a connection needs before the file is read for the first time.
@@ -167,10 +198,24 @@ pub(in crate::store) fn meta(connection: &Connection) -> Result<Meta, Error> {
     if tag_key.len() != 32 {
         return Err(Error::undecodable("meta.tag_key"));
     }
+    let tag_key = TagKey::new(Secret::new(tag_key));
+    let found: [u8; 16] = (identity.try_into()).map_err(|_| Error::undecodable("meta.identity"))?;
+    let [random @ .., _, _, _, _] = found;
+    if identity_of(random, &tag_key) != found {
+        return Err(Error::undecodable("meta"));
+    }
     Ok(Meta {
-        identity: identity
-            .try_into()
-            .map_err(|_| Error::undecodable("meta.identity"))?,
-        tag_key: TagKey::new(Secret::new(tag_key)),
+        identity: found,
+        tag_key,
     })
+}
+
+/// The identity of a database: random bytes, and what says whether the key of the tags is whole. With a
+/// damaged one every password would be a wrong one.
+pub(super) fn identity_of(random: [u8; 12], tag_key: &TagKey) -> [u8; 16] {
+    let mut identity = [0; 16];
+    let (first, check) = identity.split_at_mut(random.len());
+    first.copy_from_slice(&random);
+    check.copy_from_slice(&tag_key.check(&random));
+    identity
 }

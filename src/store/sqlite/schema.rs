@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::super::Error;
+use super::super::frozen::Frozen;
 use super::{BUSY_TIMEOUT, open};
 
 /// `MIGRATIONS[n]` leads from schema n to schema n + 1. A released one is never changed.
@@ -35,8 +36,21 @@ pub(super) fn version(connection: &Connection) -> Result<u32, Error> {
 ///
 /// As [`super::Store::open`].
 pub fn migrate(path: &Path) -> Result<(), Error> {
-    let mut connection = open::connect(path, BUSY_TIMEOUT)?;
-    bring_up_to_date(&mut connection, path)
+    match open::connect(path, BUSY_TIMEOUT) {
+        Ok(mut connection) => bring_up_to_date(&mut connection, path),
+        // It is served as it is, if it can be.
+        Err(error @ Error::ReadOnly { .. }) => {
+            let frozen = Frozen::at(path).ok_or(error)?;
+            let up_to_date = open::require_newest_schema(&open::connect_frozen(path)?, path);
+            match frozen.is_still() {
+                true => up_to_date,
+                false => Err(Error::Replaced {
+                    path: path.to_owned(),
+                }),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Applies what is missing, one transaction a step, so that a kill between two steps leaves a whole

@@ -139,7 +139,14 @@ impl Shared {
                 let decided = checker.decide_again(&job.attempt, &admissible, proof, now());
                 self.told(decided).unwrap_or_else(|outcome| outcome)
             }
-            Ok(None) => Outcome::refused(Reason::UnknownPassword),
+            // The tag was met by chance, or another one's row was found for it.
+            Ok(None) => {
+                let confirmed = checker.confirm(&job.attempt, Some(&hashing.password), now());
+                match self.told(confirmed) {
+                    Ok(()) => Outcome::refused(Reason::UnknownPassword),
+                    Err(outcome) => outcome,
+                }
+            }
             Err(outcome) => outcome.clone(),
         };
         self.answer(job, outcome);

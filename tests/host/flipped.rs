@@ -1,0 +1,83 @@
+//! Bytes of the database are not what was written.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+
+use crate::client::{Answer, Client, WRONG};
+use crate::daemon::Daemon;
+use crate::host::Host;
+use crate::trial;
+
+const FLIPS: u32 = 500;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![trial(
+        "a_flipped_byte_is_try_later_or_the_right_verdict",
+        flipped,
+    )]
+}
+
+/// Numbers that are the same each time (xorshift64).
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
+    }
+}
+
+fn flipped() {
+    let host = Host::new();
+    let passwords: Vec<String> = (0..12)
+        .map(|number| host.issue(&format!("device {number}")))
+        .collect();
+    let whole = fs::read(host.database()).unwrap();
+    let mut random = Seeded(0x5eed);
+    let mut counts = [0_u32; 3];
+    let (mut denied, mut allowed) = (Vec::new(), Vec::new());
+    let mut daemon = Daemon::start(&host);
+    let mut client = Client::new(&host);
+    for _ in 0..FLIPS {
+        let mut bytes = whole.clone();
+        let (index, flip) = (random.below(bytes.len()), random.below(255) + 1);
+        bytes[index] ^= u8::try_from(flip).unwrap();
+        let new = host.place().join("new.db");
+        fs::write(&new, &bytes).unwrap();
+        fs::rename(&new, host.database()).unwrap();
+        for suffix in ["-wal", "-shm"] {
+            let _ = fs::remove_file(host.beside(suffix));
+        }
+        let mut later = 0;
+        for password in passwords.iter().chain([&host.good]) {
+            match client.sign_in(password) {
+                Answer::Allow => counts[0] += 1,
+                Answer::Deny => denied.push((index, flip)),
+                Answer::Later => later += 1,
+            }
+        }
+        for password in [WRONG, &host.revoked] {
+            match client.sign_in(password) {
+                Answer::Allow => allowed.push((index, flip)),
+                Answer::Deny => counts[1] += 1,
+                Answer::Later => later += 1,
+            }
+        }
+        counts[2] += later;
+        if later > 0 {
+            // The next one begins without its trouble.
+            daemon = Daemon::start({
+                drop((client, daemon));
+                &host
+            });
+            client = Client::new(&host);
+        }
+    }
+    daemon.stop();
+    println!("allowed, refused, try later: {counts:?}");
+    assert_eq!(allowed, [], "let in by these flips");
+    assert_eq!(denied, [], "wrong password by these flips");
+}

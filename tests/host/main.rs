@@ -1,0 +1,89 @@
+//! A host that fails around the daemon: what is answered meanwhile, and that all is normal again when the
+//! cause is gone, without a restart.
+//!
+//! Each case is the real daemon and the real command line. Three passwords are tried, each on a connection
+//! that was open before and on a new one: a good one, a wrong one and a revoked one. While the cause lasts
+//! an answer is the right verdict or *try later*, and within a second of its end all are right.
+//!
+//! | cause | proven by |
+//! | --- | --- |
+//! | disk full; full at the start | [`full`] |
+//! | file system read-only; at the start | [`read_only`] |
+//! | locked for 30 s by a stranger | [`locked`] |
+//! | bytes of the database flipped, 500 times | [`flipped`] |
+//! | truncated, of zero length, missing, replaced | [`replaced`] |
+//! | `-wal` or `-shm` deleted, or root's | [`replaced`]; `log_deleted` in `tests/server/daemon.rs` |
+//! | clock set forward and back by ten years | [`clock`] |
+//! | descriptors 0 to 2 closed, odd environment, signals, memory or threads short | [`process`] |
+//! | SIGHUP, SIGTERM twice, no descriptor left | `tests/server/daemon.rs` |
+//! | the reader of the log stalled or gone | [`log`] |
+//!
+//! Mounts need root: then this program runs in a mount namespace of its own, and nothing of it stays,
+//! however it ends. Anybody else skips those cases.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
+mod client;
+mod clock;
+mod daemon;
+mod flipped;
+mod full;
+mod host;
+mod locked;
+mod log;
+mod mount;
+#[path = "../server/peer.rs"]
+#[expect(dead_code, reason = "another harness needs more of it")]
+mod peer;
+mod process;
+mod read_only;
+mod replaced;
+#[path = "../support/wait.rs"]
+#[expect(unreachable_pub, reason = "shared with other harnesses")]
+mod wait;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    if let Some(ended) = mount::in_a_namespace_of_its_own() {
+        return ended;
+    }
+    let arguments = Arguments::from_args();
+    let trials = [
+        full::trials(),
+        read_only::trials(),
+        locked::trials(),
+        flipped::trials(),
+        replaced::trials(),
+        clock::trials(),
+        process::trials(),
+        log::trials(),
+    ];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
+}
+
+/// A test that has failed if it panics.
+fn trial(name: &str, test: fn()) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
+}
+
+/// A test that mounts, or becomes another user; for anybody but root it is skipped.
+fn only_for_root(name: &str, test: fn()) -> Trial {
+    match mount::refused() {
+        None => trial(name, test),
+        Some(reason) => trial(name, test)
+            .with_kind(format!("skipped: {reason}"))
+            .with_ignored_flag(true),
+    }
+}
