@@ -303,8 +303,13 @@ impl Operator {
             let begun = now();
             let mut child = command.spawn().unwrap();
             if kill == Some(number) {
-                let most = usize::try_from(self.usual.as_micros() * 5 / 4).unwrap();
-                let instant = u64::try_from(self.dice.below(most.max(1))).unwrap();
+                // At any instant, or in the last part: there the work is done, and to be told.
+                let usual = usize::try_from(self.usual.as_micros()).unwrap().max(10);
+                let instant = match self.dice.below(2) {
+                    0 => self.dice.below(usual * 11 / 10),
+                    _ => usual * 6 / 10 + self.dice.below(usual * 5 / 10),
+                };
+                let instant = u64::try_from(instant).unwrap();
                 // Not to wait for anything: this is the instant.
                 thread::sleep(Duration::from_micros(instant));
                 child.kill().unwrap();

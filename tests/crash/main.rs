@@ -25,6 +25,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod big_log;
 mod dice;
 mod judge;
 mod kills;
@@ -43,6 +44,9 @@ use std::time::Instant;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
+    if let Some(database) = setting(big_log::SWITCH) {
+        return big_log::read_for_ever(database.as_ref());
+    }
     let arguments = Arguments::from_args();
     let trials = vec![
         trial(
@@ -72,6 +76,14 @@ fn main() -> ExitCode {
         trial(
             "the_campaign_notices_a_commit_that_was_not_synced",
             power::a_missing_sync_is_noticed,
+        ),
+        trial(
+            "after_a_kill_with_a_long_log_a_good_log_in_comes_soon",
+            big_log::back_soon,
+        ),
+        trial(
+            "the_log_stays_short_however_much_is_changed_and_read",
+            big_log::bounded,
         ),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
