@@ -32,6 +32,7 @@ const LONGEST: u64 = 8 * MIB;
 const ANA: &str = "ana@example.org";
 
 /// Reads until somebody kills it: what it sees must stay in the log.
+#[expect(clippy::print_stdout, reason = "how its parent learns that it reads")]
 pub(crate) fn read_for_ever(database: &Path) -> ExitCode {
     let connection = Connection::open(database).unwrap();
     connection.execute_batch("BEGIN").unwrap();

@@ -114,6 +114,10 @@ pub(crate) fn all_is_in_it() {
         begun.values().any(|times| *times > 1),
         "a log is begun anew"
     );
+    assert!(
+        (tape.records.iter()).any(|record| matches!(record.act, Act::Truncate { length: 0, .. })),
+        "a log is cut"
+    );
     let kinds = |wanted: fn(&Change) -> bool| commands.iter().any(|ran| wanted(&ran.change));
     assert!(kinds(|change| matches!(change, Change::Rotate { .. })));
     assert!(kinds(|change| matches!(change, Change::Revoke(_))));
@@ -206,12 +210,12 @@ pub(crate) fn nothing_is_lost() {
 pub(crate) fn a_missing_sync_is_noticed() {
     let recording = recording();
     let bench = Bench::new();
-    let mut noticed = 0;
-    for (wanted, name) in [
-        (is_issue as fn(&Change) -> bool, "issue"),
+    let kinds: [(fn(&Change) -> bool, &str); 3] = [
+        (is_issue, "issue"),
         (is_rotation, "rotate"),
         (is_revocation, "revoke"),
-    ] {
+    ];
+    for (wanted, name) in kinds {
         let ran = recording.commands.iter().find(|ran| wanted(&ran.change));
         let ran = ran.unwrap_or_else(|| panic!("no {name} in the recording"));
         let line = *acknowledgements(&recording.tape, ran).last().unwrap();
@@ -240,9 +244,7 @@ pub(crate) fn a_missing_sync_is_noticed() {
         };
         let wrong = bench.play(recording, &unsynced, &lost);
         assert!(wrong.is_err(), "nobody notices that {name} was not synced");
-        noticed += 1;
     }
-    assert_eq!(noticed, 3);
 }
 
 fn is_issue(change: &Change) -> bool {

@@ -3,14 +3,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
+
+use dovelatch::store::{Identity, Reader};
 
 use crate::dice::Dice;
 use crate::judge::Answer;
 use crate::ledger::{Change, Old, Said, State};
 use crate::site::{Daemon, Site};
 use crate::tape::{Act, Tape};
-use crate::wait;
+use crate::{now, wait};
+
+/// Names the database to a program that cuts its log, as the daemon does with one that has become long.
+pub(crate) const SWITCH: &str = "DOVELATCH_TEST_CUT_LOG";
 
 const DOMAIN: &str = "power.example";
 
@@ -32,6 +37,13 @@ pub(crate) struct Recording {
     pub(crate) left: Vec<(String, Vec<u8>)>,
 }
 
+/// That program: the recording would be thousands of records longer with a log that is long.
+pub(crate) fn cut_log(database: PathBuf) -> ExitCode {
+    let mut reader = Reader::new(database, Identity::default());
+    reader.checkpoint(0, now()).unwrap();
+    ExitCode::SUCCESS
+}
+
 /// Records. `rounds` is how often the daemon writes the log back while it runs, which takes 5 s each.
 pub(crate) fn record(seed: u64, rounds: usize, commands: usize) -> Recording {
     let scene = Scene::new(seed);
@@ -46,6 +58,8 @@ pub(crate) fn record(seed: u64, rounds: usize, commands: usize) -> Recording {
         work.wait_until_written_back(process);
     }
     // The first of these begins the log anew.
+    work.run(commands / 4);
+    work.cut_log();
     work.run(commands / 4);
     work.sign_in();
     daemon.stop();
@@ -194,6 +208,16 @@ impl Work<'_> {
         self.scene
             .site
             .start_with(|command| self.scene.watch(command))
+    }
+
+    /// By a program of its own, while the daemon runs.
+    fn cut_log(&self) {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        self.scene.watch(&mut command);
+        command.env(SWITCH, self.scene.site.database());
+        let log = self.scene.site.log();
+        assert!(command.status().unwrap().success());
+        assert_eq!(fs::metadata(log).unwrap().len(), 0);
     }
 
     /// Uses, and attempts with what has ended: the daemon writes them down.
