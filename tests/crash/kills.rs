@@ -61,6 +61,13 @@ pub(crate) fn campaign(kills: usize, seed: u64) {
     let mut campaign = Campaign::new(seed);
     for number in 0..kills {
         campaign.round(number);
+        if (number + 1) % 100 == 0 {
+            crate::tell(&format!(
+                "{} kills in {} s",
+                number + 1,
+                begun.elapsed().as_secs()
+            ));
+        }
     }
     campaign.finish();
     let Counts {

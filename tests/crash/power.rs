@@ -210,7 +210,8 @@ pub(crate) fn nothing_is_lost() {
 pub(crate) fn a_missing_sync_is_noticed() {
     let recording = recording();
     let bench = Bench::new();
-    let kinds: [(fn(&Change) -> bool, &str); 3] = [
+    type Kind = fn(&Change) -> bool;
+    let kinds: [(Kind, &str); 3] = [
         (is_issue, "issue"),
         (is_rotation, "rotate"),
         (is_revocation, "revoke"),
