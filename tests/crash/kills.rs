@@ -25,6 +25,9 @@ use crate::{now, wait};
 /// Commands of each operator in a round.
 const COMMANDS: usize = 4;
 
+/// Kills after which there is a new site: the check of the whole file takes longer the more has ended.
+const SITE_LASTS: usize = 200;
+
 /// Ended passwords that are tried after each kill, beside those of the last rounds; all of them in the end.
 const SAMPLE: usize = 16;
 
@@ -58,18 +61,16 @@ enum Target {
 /// Kills so often, and panics with the seed at the first thing that is not as it must be.
 pub(crate) fn campaign(kills: usize, seed: u64) {
     let begun = now();
-    let mut campaign = Campaign::new(seed);
-    for number in 0..kills {
-        campaign.round(number);
-        if (number + 1) % 100 == 0 {
-            crate::tell(&format!(
-                "{} kills in {} s",
-                number + 1,
-                begun.elapsed().as_secs()
-            ));
+    let (mut dice, mut counts, mut done) = (Dice::new(seed), Counts::default(), 0);
+    while done < kills {
+        let mut campaign = Campaign::new(seed, dice.split(), counts);
+        let end = kills.min(done + SITE_LASTS);
+        for number in done..end {
+            campaign.round(number);
         }
+        (counts, done) = (campaign.finish(), end);
+        crate::tell(&format!("{done} kills in {} s", begun.elapsed().as_secs()));
     }
-    campaign.finish();
     let Counts {
         daemon,
         command,
@@ -80,7 +81,7 @@ pub(crate) fn campaign(kills: usize, seed: u64) {
         asked,
         log_ins,
         mut starts,
-    } = campaign.counts;
+    } = counts;
     starts.sort();
     let usual = starts.get(starts.len() / 2).copied().unwrap_or_default();
     let slowest = starts.last().copied().unwrap_or_default();
@@ -113,8 +114,7 @@ struct Campaign {
 }
 
 impl Campaign {
-    fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
+    fn new(seed: u64, mut dice: Dice, counts: Counts) -> Self {
         let site = Site::new();
         site.run(&["mailbox", "add", STEADY]);
         let [good, revoked] =
@@ -138,7 +138,7 @@ impl Campaign {
             operators: operators.into(),
             good,
             revoked,
-            counts: Counts::default(),
+            counts,
         }
     }
 
@@ -252,12 +252,13 @@ impl Campaign {
     }
 
     /// Every password that was ever seen.
-    fn finish(&mut self) {
+    fn finish(mut self) -> Counts {
         self.compare("in the end: ", &vec![0; self.operators.len()]);
         if let Some(daemon) = self.daemon.take() {
             daemon.stop();
         }
         self.site.check();
+        self.counts
     }
 }
 
