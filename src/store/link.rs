@@ -4,7 +4,6 @@
 //! it cannot. Before each question it compares the files at the path with those that it opened; it refuses
 //! a database with another identity, and goes back to normal by itself when the cause of a trouble is gone.
 
-use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Params, Row, StatementStatus};
 
 use super::frozen::Frozen;
-use super::sqlite::{decode, open};
+use super::sqlite::{decode, log, open};
 use super::{Error, reserve};
 use crate::password::tag::TagKey;
 
@@ -161,6 +160,7 @@ struct Slot {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) connection: Connection,
+    purpose: For,
     path: PathBuf,
     files: Files,
     since: Instant,
@@ -339,6 +339,7 @@ impl Open {
         drop(held);
         Ok(Self {
             connection,
+            purpose: link.purpose,
             path: path.to_owned(),
             files,
             since: now,
@@ -395,6 +396,22 @@ impl Open {
         open::require_newest_schema(&self.connection, &self.path)
     }
 
+    /// Writes the log back, and cuts it if it is longer than so many bytes.
+    pub(super) fn write_back(&self, longest_log: u64) -> Result<(), Error> {
+        let patience = self.purpose.patience();
+        Ok(log::write_back(
+            &self.connection,
+            &self.path,
+            longest_log,
+            patience,
+        )?)
+    }
+
+    /// Before a change: cuts a log that has become long, if that can be done.
+    pub(super) fn cut_long_log(&self) {
+        log::cut_if_long(&self.connection, &self.path, self.purpose.patience());
+    }
+
     /// Closes it where these files lie at the path.
     ///
     /// The last to close writes the log back and deletes it, by its name. If another log has come there
@@ -431,14 +448,9 @@ struct Names {
 
 impl Names {
     fn of(database: PathBuf) -> Self {
-        let beside = |suffix: &str| {
-            let mut name = OsString::from(&database);
-            name.push(suffix);
-            PathBuf::from(name)
-        };
         Self {
-            log: beside("-wal"),
-            index: beside("-shm"),
+            log: log::beside(&database, "-wal"),
+            index: log::beside(&database, "-shm"),
             database,
         }
     }

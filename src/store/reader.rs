@@ -253,19 +253,17 @@ impl Reader {
         Ok(names)
     }
 
-    /// Writes the log back into the database, as far as no other program is in the way.
+    /// Writes the log back into the database, as far as no other program is in the way, and cuts it if it is
+    /// longer than so many bytes ([`super::LONGEST_LOG`], but for tests).
     ///
-    /// The command line never does while the daemon runs, so the daemon has to, every few seconds and
+    /// The command line hardly ever does while the daemon runs, so the daemon has to, every few seconds and
     /// off the log-in path: without it the log grows with every change.
     ///
     /// # Errors
     ///
     /// As [`Self::look_up`]; a read-only database cannot be written back.
-    pub fn checkpoint(&mut self, now: Instant) -> Result<(), Error> {
-        self.link.ask(now, |open| {
-            let pragma = "PRAGMA wal_checkpoint(PASSIVE)";
-            Ok(open.connection.query_row(pragma, [], |_| Ok(()))?)
-        })
+    pub fn checkpoint(&mut self, longest_log: u64, now: Instant) -> Result<(), Error> {
+        self.link.ask(now, |open| open.write_back(longest_log))
     }
 
     /// Keeps room for a day on which the disk is full (see [`reserve`]).

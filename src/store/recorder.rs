@@ -76,6 +76,7 @@ impl Recorder {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.link.ask(now, |open| {
+            open.cut_long_log();
             let tx = (open.connection).transaction_with_behavior(TransactionBehavior::Immediate)?;
             let changed = change(&tx)?;
             tx.commit()?;

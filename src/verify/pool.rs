@@ -31,7 +31,7 @@ use crate::clock;
 use crate::model::Mailbox;
 use crate::password::phc::memo::{self, Memo, Pair};
 use crate::query::{Answer, Query};
-use crate::store::Identity;
+use crate::store::{Identity, LONGEST_LOG};
 use crate::uses::{self, Book};
 
 /// Threads that look up. A look-up takes some 5 µs, so one would do; the second goes on while the
@@ -389,7 +389,7 @@ impl Shared {
             self.guarded(&mut checker, |checker| {
                 checker.reader.keep_reserve();
                 // Where the database is in trouble, log-ins meet it too, and tell.
-                let _ = checker.reader.checkpoint(monotonic());
+                let _ = checker.reader.checkpoint(LONGEST_LOG, monotonic());
             });
         }
     }

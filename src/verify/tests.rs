@@ -770,7 +770,7 @@ fn the_log_of_the_database_is_written_back_from_the_daemons_side() {
         bytes.windows(5).any(|window| window == b"phone")
     };
     assert!(!has_label(&site), "the command line wrote it back already");
-    site.checker().reader.checkpoint(instant()).unwrap();
+    site.checker().reader.checkpoint(0, instant()).unwrap();
     assert!(has_label(&site));
 }
 

@@ -4,7 +4,7 @@
 //! brings the tables up to date, `mailbox`, `person`, `access`, `device` and `secret` change them,
 //! `event` keeps the audit log, `uses` and `prune` are what the daemon writes, `decode` and `list` turn
 //! rows into domain types or refuse them,
-//! `backup` copies and checks the whole.
+//! `backup` copies and checks the whole, `log` keeps the write-ahead log short.
 
 mod access;
 mod backup;
@@ -15,6 +15,7 @@ pub(super) mod decode;
 mod device;
 mod event;
 mod list;
+pub(super) mod log;
 mod mailbox;
 mod new_file;
 pub(super) mod open;
@@ -28,7 +29,7 @@ mod secret;
 mod size;
 mod uses;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -36,6 +37,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use create::{Created, Exposed, exposed};
 pub use device::{NewDevice, Revoked, Selection};
 pub use event::EventFilter;
+pub use log::LONGEST_LOG;
 pub(super) use prune::prune;
 pub use schema::migrate;
 pub use secret::NewSecret;
@@ -63,6 +65,7 @@ pub enum IfThere {
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    path: PathBuf,
     tag_key: TagKey,
 }
 
@@ -75,15 +78,15 @@ impl Store {
     /// whatever else keeps it from being read and written.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let mut connection = open::connect(path, BUSY_TIMEOUT)?;
-        // The daemon checkpoints, so that no commit that a human waits for pays for it, and so that
-        // never two programs do it at a time (SQLite 3.7.0 to 3.51.2 could corrupt the file then).
-        // While no daemon runs the log stays small all the same: the last connection to close
-        // writes it back and deletes it, whatever this setting says.
+        // The daemon checkpoints, so that no commit that a human waits for pays for it, unless the log
+        // has become long (see `log`). While no daemon runs it stays small all the same: the last
+        // connection to close writes it back and deletes it, whatever this setting says.
         open::set(&connection, "wal_autocheckpoint", "0")?;
         schema::bring_up_to_date(&mut connection, path)?;
         let meta = open::meta(&connection)?;
         Ok(Self {
             connection,
+            path: path.to_owned(),
             tag_key: meta.tag_key,
         })
     }
@@ -110,6 +113,7 @@ impl Store {
     /// A transaction that holds the write lock from its first moment: what it reads stays true until
     /// it commits, and it waits for another writer at its beginning or not at all.
     fn begin(&mut self) -> Result<Transaction<'_>, Error> {
+        log::cut_if_long(&self.connection, &self.path, BUSY_TIMEOUT);
         Ok(self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?)

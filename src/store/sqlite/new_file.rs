@@ -64,13 +64,15 @@ impl NewFile {
             .map_err(|source| failed_to_create(&self.path, source))
     }
 
-    /// Gives a file of root's to the owner of the directory: the daemon becomes the owner of the
-    /// database, and must not become root because root typed the first command.
+    /// Gives a file of root's to the owner of the directory, for good when this returns: the daemon becomes
+    /// the owner of the database, and must not become root because root typed the first command.
     pub(super) fn give_to_owner_of(&self, directory: &Path) -> io::Result<()> {
         let wanted = fs::metadata(directory)?;
         let found = self.file.metadata()?;
         if found.uid() == 0 && (wanted.uid(), wanted.gid()) != (found.uid(), found.gid()) {
             fchown(&self.file, Some(wanted.uid()), Some(wanted.gid()))?;
+            // A sync of the directory alone need not take the owner of a file along.
+            self.file.sync_all()?;
         }
         Ok(())
     }

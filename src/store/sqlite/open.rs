@@ -43,11 +43,7 @@ pub(in crate::store) struct Meta {
 
 /// Opens an existing database of ours, whatever its schema.
 pub(in crate::store) fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection, Error> {
-    if rusqlite::version_number() < OLDEST_SQLITE {
-        return Err(Error::SqliteTooOld {
-            found: rusqlite::version(),
-        });
-    }
+    require_sound_sqlite(rusqlite::version_number(), rusqlite::version())?;
     // SQLite would call a missing file, a directory and a forbidden one by the same name.
     std::fs::metadata(path).map_err(|error| Error::from_metadata(path, error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -102,6 +98,15 @@ fn require_ours(connection: &Connection, path: &Path) -> Result<(), Error> {
     Err(Error::NotADatabase {
         path: path.to_owned(),
     })
+}
+
+/// Refuses a SQLite that may corrupt the file, by its number and by its name: one that was linked by a
+/// distribution, say. Better none of our log-ins than all of them after the wrong one.
+fn require_sound_sqlite(number: i32, found: &'static str) -> Result<(), Error> {
+    match number < OLDEST_SQLITE {
+        true => Err(Error::SqliteTooOld { found }),
+        false => Ok(()),
+    }
 }
 
 /// What a connection needs before the file is read for the first time.
@@ -218,4 +223,26 @@ pub(super) fn identity_of(random: [u8; 12], tag_key: &TagKey) -> [u8; 16] {
     first.copy_from_slice(&random);
     check.copy_from_slice(&tag_key.check(&random));
     identity
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlite_before_3_51_3_is_refused_and_the_bundled_one_is_not() {
+        for (number, name) in [
+            (3_040_001, "3.40.1"),
+            (3_046_001, "3.46.1"),
+            (3_051_002, "3.51.2"),
+        ] {
+            let refused = require_sound_sqlite(number, name);
+            assert!(
+                matches!(refused, Err(Error::SqliteTooOld { found }) if found == name),
+                "{refused:?}"
+            );
+        }
+        require_sound_sqlite(3_051_003, "3.51.3").unwrap();
+        require_sound_sqlite(rusqlite::version_number(), rusqlite::version()).unwrap();
+    }
 }
