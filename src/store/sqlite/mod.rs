@@ -4,7 +4,7 @@
 //! brings the tables up to date, `mailbox`, `person`, `access`, `device` and `secret` change them,
 //! `event` keeps the audit log, `uses` and `prune` are what the daemon writes, `decode` and `list` turn
 //! rows into domain types or refuse them,
-//! `backup` copies and checks the whole.
+//! `backup` copies and checks the whole, `restore` puts such a copy in its place again.
 
 mod access;
 mod backup;
@@ -20,6 +20,7 @@ mod new_file;
 pub(super) mod open;
 mod person;
 mod prune;
+mod restore;
 #[cfg(test)]
 mod rules;
 mod schema;
@@ -37,6 +38,7 @@ pub use create::{Created, Exposed, exposed};
 pub use device::{NewDevice, Revoked, Selection};
 pub use event::EventFilter;
 pub(super) use prune::prune;
+pub use restore::{Living, Outcome, Restore, RestoreError, Unknown, Wishes};
 pub use schema::migrate;
 pub use secret::NewSecret;
 pub(super) use uses::{record_attempts, record_uses};
@@ -81,6 +83,22 @@ impl Store {
         // writes it back and deletes it, whatever this setting says.
         open::set(&connection, "wal_autocheckpoint", "0")?;
         schema::bring_up_to_date(&mut connection, path)?;
+        let meta = open::meta(&connection)?;
+        Ok(Self {
+            connection,
+            tag_key: meta.tag_key,
+        })
+    }
+
+    /// A database in memory, where nobody else can come: a copy of one.
+    fn of_memory(connection: Connection) -> Result<Self, Error> {
+        for (name, wanted) in [
+            ("foreign_keys", "ON"),
+            ("trusted_schema", "OFF"),
+            ("cell_size_check", "ON"),
+        ] {
+            open::set(&connection, name, wanted)?;
+        }
         let meta = open::meta(&connection)?;
         Ok(Self {
             connection,
