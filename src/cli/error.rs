@@ -1,6 +1,8 @@
 //! What went wrong, in three parts (what was tried, what happened, what to do), and the exit code
 //! that it means.
 
+mod restore;
+
 use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
@@ -170,22 +172,6 @@ impl From<config::Error> for Error {
     }
 }
 
-/// What is wrong with the current database is told as everywhere else.
-impl From<RestoreError> for Error {
-    fn from(error: RestoreError) -> Self {
-        match error {
-            RestoreError::Database(error) => Self::Store(error),
-            error @ (RestoreError::Backup { .. }
-            | RestoreError::BackupDamaged { .. }
-            | RestoreError::SameFile { .. }
-            | RestoreError::Undecided { .. }
-            | RestoreError::Merged { .. }
-            | RestoreError::Aside { .. }
-            | RestoreError::NotPlaced { .. }) => Self::Restore(Box::new(error)),
-        }
-    }
-}
-
 impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
@@ -207,7 +193,7 @@ impl Error {
             Self::Store(error) | Self::Verify(verify::Trouble::Store(error)) => store_exit(error),
             Self::Verify(verify::Trouble::Hash { .. } | verify::Trouble::Random(_)) => Exit::Io,
             Self::Database { source, .. } => store_exit(source),
-            Self::Restore(error) => restore_exit(error),
+            Self::Restore(error) => restore::exit(error),
             Self::Config(_) | Self::NoListener => Exit::Config,
             Self::Server(error) => server_exit(error),
             Self::Exists { .. } | Self::DemoPlace { .. } => Exit::CannotCreate,
@@ -238,7 +224,7 @@ impl Error {
             Self::IsRevoked { .. } => "already_revoked",
             Self::Store(error) => error.code(),
             Self::Database { source, .. } => source.code(),
-            Self::Restore(error) => restore_code(error),
+            Self::Restore(error) => restore::code(error),
             Self::Admin(error) => error.code(),
             Self::Verify(error) => error.code(),
             Self::Config(_) => "configuration",
@@ -322,7 +308,7 @@ impl Error {
             Self::IsRevoked { .. } => "revoked is for good; `dovelatch add` issues a new one",
             Self::Store(error) => error.hint()?,
             Self::Database { source, .. } => source.hint()?,
-            Self::Restore(error) => restore_hint(error)?,
+            Self::Restore(error) => restore::hint(error)?,
             Self::Admin(error) => error.hint()?,
             Self::Verify(error) => error.hint()?,
             Self::Server(error) => error.hint()?,
@@ -468,64 +454,6 @@ fn store_exit(error: &store::Error) -> Exit {
         | E::Undecodable { .. }
         | E::Query(_) => Exit::Io,
     }
-}
-
-fn restore_exit(error: &RestoreError) -> Exit {
-    match error {
-        RestoreError::Backup { source, .. } => match source {
-            store::Error::Missing { .. } => Exit::NoInput,
-            source if is_no_backup(source) => Exit::Data,
-            source => store_exit(source),
-        },
-        RestoreError::BackupDamaged { .. } | RestoreError::SameFile { .. } => Exit::Data,
-        RestoreError::Undecided { .. } => Exit::Usage,
-        RestoreError::Merged { .. } => Exit::Io,
-        RestoreError::Aside { .. } | RestoreError::NotPlaced { .. } => Exit::CannotCreate,
-        RestoreError::Database(error) => store_exit(error),
-    }
-}
-
-fn restore_code(error: &RestoreError) -> &'static str {
-    match error {
-        RestoreError::Backup { .. } => "backup_unusable",
-        RestoreError::BackupDamaged { .. } => "backup_damaged",
-        RestoreError::SameFile { .. } => "same_file",
-        RestoreError::Undecided { .. } => "revocations_unknown",
-        RestoreError::Merged { .. } => "cannot_merge",
-        RestoreError::Aside { .. } => "cannot_move_aside",
-        RestoreError::NotPlaced { .. } => "cannot_create",
-        RestoreError::Database(error) => error.code(),
-    }
-}
-
-fn restore_hint(error: &RestoreError) -> Option<&'static str> {
-    match error {
-        RestoreError::Backup { source, .. } => match source {
-            store::Error::Missing { .. } => Some("check the path; `dovelatch db backup` makes one"),
-            store::Error::Permission { .. } => Some("run as root, or as who may read it"),
-            store::Error::SchemaTooNew { .. } => Some("install the newer program"),
-            source if is_no_backup(source) => Some("name a file that `dovelatch db backup` made"),
-            source => source.hint(),
-        },
-        RestoreError::BackupDamaged { .. } => Some("take another backup; nothing was changed"),
-        RestoreError::SameFile { .. } => Some("name a file that `dovelatch db backup` made"),
-        RestoreError::Undecided { .. } => {
-            Some("say --revoke-issued-before DATE, or --accept-revived if it may work again")
-        }
-        RestoreError::Merged { .. } => Some("please report it; nothing was changed"),
-        RestoreError::Aside { .. } => Some("the directory must be yours to write"),
-        RestoreError::NotPlaced { source, .. } => source.hint(),
-        RestoreError::Database(error) => error.hint(),
-    }
-}
-
-/// Whether a file is something else than a backup, or no longer one.
-fn is_no_backup(error: &store::Error) -> bool {
-    use store::Error as E;
-    matches!(
-        error,
-        E::NotADatabase { .. } | E::Corrupt { .. } | E::Undecodable { .. } | E::Query(_)
-    )
 }
 
 fn server_exit(error: &server::Error) -> Exit {

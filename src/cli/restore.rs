@@ -99,7 +99,7 @@ impl Command {
         let done = report(done, Tense::Done);
         let answered = context.output.answer(&done);
         match &unknown {
-            None => end_sessions(context, &done.outcome.lost),
+            None => end_sessions(context, &done.outcome),
             Some(Unknown::Missing { path }) => {
                 context
                     .output
@@ -118,12 +118,14 @@ impl Command {
 
 /// As after a revocation. What was read for it is part of what was restored, so trouble with it is told by
 /// whoever looks next.
-fn end_sessions(context: &mut Context<'_>, lost: &Living) {
+fn end_sessions(context: &mut Context<'_>, outcome: &Outcome) {
     let Ok(database) = context.database() else {
         return;
     };
-    if !lost.devices.is_empty() {
-        live::end_devices(context, &database, &lost.devices);
+    let Outcome { lost, aged, .. } = outcome;
+    let devices = [&lost.devices[..], aged].concat();
+    if !devices.is_empty() {
+        live::end_devices(context, &database, &devices);
     }
     if !lost.accesses.is_empty() {
         live::end_accesses(context, &database, &lost.accesses);
@@ -147,43 +149,41 @@ struct Report<'a> {
 
 impl Report<'_> {
     /// Each kind of line with the word before it: what comes back, what goes, what stays.
-    fn kinds(&self) -> [Vec<String>; 5] {
+    fn kinds(&self) -> [Vec<String>; 6] {
         let Outcome {
             back,
             lost,
             ended,
+            aged,
             newer,
             disabled,
             ..
         } = &self.outcome;
-        let [comes, goes, stays, keeps] = match self.tense {
+        let [comes, goes, stays, old, keeps, disabled_word] = match self.tense {
             Tense::Planned => [
                 "comes back",
                 "will be lost",
                 "stays ended",
+                "will be revoked for its age",
                 "keeps its newer password",
+                "stays disabled",
             ],
             Tense::Done => [
                 "came back",
                 "lost",
                 "stayed ended",
+                "revoked for its age",
                 "kept its newer password",
+                "stayed disabled",
             ],
-        };
-        let is_disabled = match self.tense {
-            Tense::Planned => "stays disabled",
-            Tense::Done => "stayed disabled",
         };
         [
             lines(comes, back),
             lines(goes, lost),
             lines(stays, ended),
-            (newer.iter())
-                .map(|device| format!("{keeps}: {}", named(device)))
-                .collect(),
-            (disabled.iter())
-                .map(|mailbox| format!("{is_disabled}: mailbox {}", shown(mailbox.as_str())))
-                .collect(),
+            device_lines(old, aged).collect(),
+            device_lines(keeps, newer).collect(),
+            mailbox_lines(disabled_word, disabled).collect(),
         ]
     }
 
@@ -252,11 +252,17 @@ impl Answer for Report<'_> {
             "database": self.database.to_string_lossy(),
             "backup": self.file.to_string_lossy(),
             "restored": self.tense == Tense::Done,
-            "in_backup": living_json(&outcome.backup),
+            "in_backup": {
+                "mailboxes": outcome.backup.mailboxes.len(),
+                "persons": outcome.backup.persons.len(),
+                "accesses": outcome.backup.accesses.len(),
+                "device_passwords": outcome.backup.devices.len(),
+            },
             "last_change": outcome.last_change.map(|at| format!("{at:#}")),
             "came_back": living_json(&outcome.back),
             "lost": living_json(&outcome.lost),
             "stayed_ended": living_json(&outcome.ended),
+            "revoked_for_age": devices_json(&outcome.aged),
             "newer_password_kept": devices_json(&outcome.newer),
             "stayed_disabled": outcome.disabled.iter().map(Mailbox::as_str).collect::<Vec<_>>(),
             "moved_aside": outcome.aside.as_ref().map(|path| path.to_string_lossy()),
@@ -272,8 +278,6 @@ impl Answer for Report<'_> {
 }
 
 fn lines(word: &str, living: &Living) -> Vec<String> {
-    let mailboxes = (living.mailboxes.iter())
-        .map(|mailbox| format!("{word}: mailbox {}", shown(mailbox.as_str())));
     let persons =
         (living.persons.iter()).map(|person| format!("{word}: person {}", shown(person.as_str())));
     let accesses = (living.accesses.iter()).map(|access| {
@@ -284,13 +288,20 @@ fn lines(word: &str, living: &Living) -> Vec<String> {
             access.id
         )
     });
-    let devices = (living.devices.iter())
-        .map(|device| format!("{word}: {}, issued {} UTC", named(device), device.issued));
-    mailboxes
+    mailbox_lines(word, &living.mailboxes)
         .chain(persons)
         .chain(accesses)
-        .chain(devices)
+        .chain(device_lines(word, &living.devices))
         .collect()
+}
+
+fn mailbox_lines(word: &str, mailboxes: &[Mailbox]) -> impl Iterator<Item = String> {
+    (mailboxes.iter()).map(move |mailbox| format!("{word}: mailbox {}", shown(mailbox.as_str())))
+}
+
+fn device_lines(word: &str, devices: &[DeviceRow]) -> impl Iterator<Item = String> {
+    (devices.iter())
+        .map(move |device| format!("{word}: {}, issued {} UTC", named(device), device.issued))
 }
 
 fn counted(number: usize, one: &str, several: &str) -> String {

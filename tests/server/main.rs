@@ -20,6 +20,7 @@ mod load;
 mod log_ins;
 mod peer;
 mod persons;
+mod restore;
 mod secrets;
 mod site;
 mod sockets;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         floods::trials(),
         load::trials(),
         persons::trials(),
+        restore::trials(),
         secrets::trials(),
         sockets::trials(),
         daemon::trials(),

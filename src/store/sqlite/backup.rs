@@ -138,13 +138,10 @@ pub(super) fn in_memory(from: &Connection) -> Result<Connection, Error> {
 ///
 /// [`Error::Locked`] if another program has that lock.
 pub(super) fn step(copy: &Backup<'_, '_>, pages: i32) -> Result<(), Error> {
-    match copy.step(pages)? {
-        StepResult::Done => Ok(()),
-        StepResult::More if pages != ALL => Ok(()),
-        // More kinds may come; none of them means that all is done.
-        _ => {
-            let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-            Err(rusqlite::Error::SqliteFailure(busy, None).into())
-        }
+    let result = copy.step(pages)?;
+    if result == StepResult::Done || (result == StepResult::More && pages != ALL) {
+        return Ok(());
     }
+    let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    Err(rusqlite::Error::SqliteFailure(busy, None).into())
 }

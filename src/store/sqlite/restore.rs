@@ -35,8 +35,8 @@ pub enum RestoreError {
     #[error("backup {path:?} is the database itself")]
     SameFile { path: PathBuf },
     /// Somebody must say what becomes of what was revoked after the backup was made.
-    #[error("{unknown}: nothing tells what was revoked after the backup was made")]
-    Undecided { unknown: Unknown },
+    #[error("nothing tells what was revoked after the backup was made")]
+    Undecided { source: Unknown },
     #[error("the two databases do not make a whole one: {finding}")]
     Merged { finding: String },
     #[error("cannot move {path:?} out of the way")]
@@ -59,7 +59,7 @@ impl From<rusqlite::Error> for RestoreError {
 pub enum Unknown {
     #[error("there is no database {path:?}")]
     Missing { path: PathBuf },
-    #[error("database {path:?} cannot be read ({why})")]
+    #[error("database {path:?} cannot be read: {why}")]
     Unreadable { path: PathBuf, why: String },
     #[error("{path:?} is another database than the one that was backed up")]
     Other { path: PathBuf },
@@ -98,8 +98,10 @@ pub struct Outcome {
     pub back: Living,
     /// Alive in the current database, not in the backup: ended from here on.
     pub lost: Living,
-    /// Alive in the backup, and not afterwards: ended in the current database, or by [`Wishes`].
+    /// Alive in the backup, and not afterwards, because the current database has ended it.
     pub ended: Living,
+    /// Revoked because somebody wished it, for its age ([`Wishes::revoke_before`]).
+    pub aged: Vec<DeviceRow>,
     /// Device passwords that keep the secret which a rotation gave them since the backup.
     pub newer: Vec<DeviceRow>,
     /// Mailboxes that stay disabled, and were not when the backup was made.
@@ -151,10 +153,11 @@ impl Outcome {
     /// For the audit log; of device passwords.
     fn detail(&self) -> String {
         format!(
-            "{} came back, {} lost, {} of the backup ended",
+            "{} came back, {} lost, {} stayed ended, {} revoked for their age",
             self.back.devices.len(),
             self.lost.devices.len(),
-            self.ended.devices.len()
+            self.ended.devices.len(),
+            self.aged.len()
         )
     }
 }
@@ -249,7 +252,7 @@ impl Restore {
         self.require_decision(wishes)?;
         let merge = self.new_merge()?;
         match &self.current {
-            Current::Same(_) | Current::Other(_) => self.into_live(&merge, wishes, by, now),
+            Current::Same(_) | Current::Other(_) => self.overwrite(&merge, wishes, by, now),
             Current::Missing | Current::Unreadable { .. } => {
                 let outcome = self.merge(&merge, wishes, by, now)?;
                 let aside = self.place(&merge.store)?;
@@ -260,9 +263,7 @@ impl Restore {
 
     fn require_decision(&self, wishes: Wishes) -> Result<(), RestoreError> {
         match self.unknown() {
-            Some(unknown) if wishes == Wishes::default() => {
-                Err(RestoreError::Undecided { unknown })
-            }
+            Some(source) if wishes == Wishes::default() => Err(RestoreError::Undecided { source }),
             Some(_) | None => Ok(()),
         }
     }
@@ -291,7 +292,7 @@ impl Restore {
 
     /// Into the file that lies there. The lock is taken first, and what the current database says is read
     /// under it: nobody revokes anything in between that would come back.
-    fn into_live(
+    fn overwrite(
         &self,
         merge: &Merge,
         wishes: Wishes,
@@ -365,16 +366,13 @@ fn is_damage(error: &Error) -> bool {
     let is_of_disk = |source: &rusqlite::Error| {
         source.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure)
     };
-    match error {
-        Error::Io { source } => is_of_disk(source),
-        other => matches!(
-            other,
-            Error::NotADatabase { .. }
-                | Error::Corrupt { .. }
-                | Error::Undecodable { .. }
-                | Error::Query(_)
-        ),
-    }
+    matches!(
+        error,
+        Error::NotADatabase { .. }
+            | Error::Corrupt { .. }
+            | Error::Undecodable { .. }
+            | Error::Query(_)
+    ) || matches!(error, Error::Io { source } if is_of_disk(source))
 }
 
 fn with_causes(error: &Error) -> String {

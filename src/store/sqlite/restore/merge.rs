@@ -1,6 +1,7 @@
 //! One database out of two: the backup, and what the current database says about it. In memory; the SQL
 //! is `merge.sql`, which says what becomes of which row.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -15,6 +16,16 @@ use super::{Living, Outcome, RestoreError};
 use crate::model::{Action, Actor, Timestamp};
 
 const MERGE: &str = include_str!("merge.sql");
+
+/// Who has a live secret that the backup does not know.
+const NEWER: &str =
+    "SELECT d.public_id FROM newcomer n JOIN main.device_password d ON d.id = n.device_id
+    WHERE n.ended IS NULL AND d.revoked IS NULL";
+
+/// Who had been revoked before the restore.
+const ENDED_BEFORE: &str =
+    "SELECT d.public_id FROM ended_before e JOIN main.device_password d ON d.id = e.id
+    WHERE e.kind = 'device'";
 
 /// What the triggers demand, which are off while rows are merged. Each finds rows that must not be.
 const RULES: [(&str, &str); 6] = [
@@ -97,7 +108,7 @@ impl Merge {
             ],
         )?;
         tx.execute_batch(MERGE)?;
-        let outcome = self.outcome(backup, was)?;
+        let outcome = self.outcome(backup, was, revoke_before)?;
         let detail = outcome.detail();
         Line {
             detail: Some(&detail),
@@ -111,34 +122,43 @@ impl Merge {
         Ok(outcome)
     }
 
-    fn outcome(&self, backup: &Store, was: &Living) -> Result<Outcome, Error> {
+    fn outcome(
+        &self,
+        backup: &Store,
+        was: &Living,
+        revoke_before: Option<Timestamp>,
+    ) -> Result<Outcome, Error> {
         let (then, now) = (Living::of(backup)?, Living::of(&self.store)?);
-        let newer = self.with_newer_secret()?;
-        let is_newer = |device: &&DeviceRow| newer.binary_search(&device.id.to_string()).is_ok();
-        let disabled = now.disabled.iter();
+        let newer = self.ids(NEWER)?;
+        let ended_before = self.ids(ENDED_BEFORE)?;
+        let mut ended = then.without(&now);
+        let mut lost = was.without(&now);
+        let (aged, stays) = ended.devices.into_iter().partition(|device: &DeviceRow| {
+            revoke_before.is_some_and(|before| device.issued < before)
+                && !ended_before.contains(device.id.as_str())
+        });
+        ended.devices = stays;
+        lost.devices
+            .retain(|lost| !aged.iter().any(|aged: &DeviceRow| aged.id == lost.id));
+        let is_newer = |device: &&DeviceRow| newer.contains(device.id.as_str());
         Ok(Outcome {
             back: now.without(was),
-            lost: was.without(&now),
-            ended: then.without(&now),
+            lost,
+            ended,
+            aged,
             newer: now.devices.iter().filter(is_newer).cloned().collect(),
-            disabled: disabled
-                .filter(|name| !then.disabled.contains(name))
-                .cloned()
-                .collect(),
+            disabled: now.without(&then).disabled,
             last_change: last_change(backup)?,
             backup: then,
             aside: None,
         })
     }
 
-    /// Public ids, sorted, of what has a live secret that the backup does not know.
-    fn with_newer_secret(&self) -> Result<Vec<String>, Error> {
+    /// Public ids of device passwords.
+    fn ids(&self, sql: &str) -> Result<BTreeSet<String>, Error> {
         self.store
             .connection
-            .prepare(
-                "SELECT DISTINCT d.public_id FROM newcomer n JOIN main.device_password d ON d.id = n.device_id
-                 WHERE n.ended IS NULL AND d.revoked IS NULL ORDER BY d.public_id",
-            )?
+            .prepare(sql)?
             .query_map([], |row| row.get(0))?
             .map(|id| Ok(id?))
             .collect()
