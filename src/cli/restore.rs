@@ -210,7 +210,7 @@ impl Report<'_> {
         head += "\n";
         if let Some(unknown) = self.unknown {
             head += &format!(
-                "{}: nothing tells what was revoked after the backup was made\n",
+                "{}; nothing tells what was revoked after the backup was made\n",
                 shown(&unknown.to_string())
             );
         }

@@ -13,7 +13,7 @@ use super::super::super::{DeviceRow, Error};
 use super::super::event::Line;
 use super::super::{BUSY_TIMEOUT, Store, backup, create};
 use super::{Living, Outcome, RestoreError};
-use crate::model::{Action, Actor, Timestamp};
+use crate::model::{Action, Actor, DeviceId, Timestamp};
 
 const MERGE: &str = include_str!("merge.sql");
 
@@ -138,8 +138,8 @@ impl Merge {
                 && !ended_before.contains(device.id.as_str())
         });
         ended.devices = stays;
-        lost.devices
-            .retain(|lost| !aged.iter().any(|aged: &DeviceRow| aged.id == lost.id));
+        let ids: BTreeSet<&DeviceId> = aged.iter().map(|aged: &DeviceRow| &aged.id).collect();
+        lost.devices.retain(|lost| !ids.contains(&lost.id));
         let is_newer = |device: &&DeviceRow| newer.contains(device.id.as_str());
         Ok(Outcome {
             back: now.without(was),
