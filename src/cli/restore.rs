@@ -204,7 +204,7 @@ impl Report<'_> {
             counted(accesses.len(), "access", "accesses"),
             counted(devices.len(), "device password", "device passwords"),
         );
-        if let Some(at) = self.outcome.last_change {
+        if let Some(at) = self.outcome.backup.last_change {
             head += &format!("; last change {at} UTC");
         }
         head += "\n";
@@ -258,7 +258,7 @@ impl Answer for Report<'_> {
                 "accesses": outcome.backup.accesses.len(),
                 "device_passwords": outcome.backup.devices.len(),
             },
-            "last_change": outcome.last_change.map(|at| format!("{at:#}")),
+            "last_change": outcome.backup.last_change.map(|at| format!("{at:#}")),
             "came_back": living_json(&outcome.back),
             "lost": living_json(&outcome.lost),
             "stayed_ended": living_json(&outcome.ended),

@@ -85,6 +85,8 @@ pub struct Living {
     pub accesses: Vec<AccessListRow>,
     /// The active ones.
     pub devices: Vec<DeviceRow>,
+    /// The time of the last line of its log; `None` in a difference of two.
+    pub last_change: Option<Timestamp>,
 }
 
 /// What a restore does, or did.
@@ -92,8 +94,6 @@ pub struct Living {
 pub struct Outcome {
     /// What is alive in the backup.
     pub backup: Living,
-    /// The last line of the backup's log.
-    pub last_change: Option<Timestamp>,
     /// Alive again; not in the current database.
     pub back: Living,
     /// Alive in the current database, not in the backup: ended from here on.
@@ -120,6 +120,7 @@ impl Living {
             persons: store.persons()?.into_iter().map(|row| row.person).collect(),
             accesses: store.accesses(None, None)?,
             devices: store.devices(None, Revoked::Hidden)?,
+            last_change: last_change(store)?,
         })
     }
 
@@ -139,6 +140,7 @@ impl Living {
                 .filter(|device| !devices.contains(&device.id))
                 .cloned()
                 .collect(),
+            last_change: None,
         }
     }
 }
@@ -171,7 +173,6 @@ enum Current {
     Missing,
     Unreadable {
         why: String,
-        file: File,
     },
 }
 
@@ -182,7 +183,11 @@ type File = (u64, u64);
 #[derive(Debug)]
 pub struct Restore {
     backup: Store,
+    /// What is alive in it.
+    then: Living,
     database: PathBuf,
+    /// The file that was looked at, if there was one.
+    file: Option<File>,
     current: Current,
 }
 
@@ -206,10 +211,16 @@ impl Restore {
         let database = database
             .canonicalize()
             .unwrap_or_else(|_| database.to_owned());
-        let current = look_at(&database, &backup)?;
+        let file = aside::file(&database)?;
+        let current = match file {
+            Some(_) => look_at(&database, &backup)?,
+            None => Current::Missing,
+        };
         Ok(Self {
+            then: Living::of(&backup)?,
             backup,
             database,
+            file,
             current,
         })
     }
@@ -221,7 +232,7 @@ impl Restore {
             Current::Same(_) => None,
             Current::Other(_) => Some(Unknown::Other { path }),
             Current::Missing => Some(Unknown::Missing { path }),
-            Current::Unreadable { why, .. } => Some(Unknown::Unreadable {
+            Current::Unreadable { why } => Some(Unknown::Unreadable {
                 path,
                 why: why.clone(),
             }),
@@ -287,7 +298,7 @@ impl Restore {
             Current::Same(store) | Current::Other(store) => Living::of(store)?,
             Current::Missing | Current::Unreadable { .. } => Living::default(),
         };
-        merge.run(&self.backup, &was, wishes.revoke_before, by, now)
+        merge.run(&self.then, &was, wishes.revoke_before, by, now)
     }
 
     /// Into the file that lies there. The lock is taken first, and what the current database says is read
@@ -300,6 +311,11 @@ impl Restore {
         now: Timestamp,
     ) -> Result<Outcome, RestoreError> {
         let mut live = Store::open(&self.database)?;
+        // While somebody was asked, another database may have come there.
+        if aside::file(&self.database)? != self.file {
+            let path = self.database.clone();
+            return Err(Error::Replaced { path }.into());
+        }
         // Under a write-ahead log the size of pages cannot change; SQLite would call that read-only.
         if page_size(&live)? != page_size(&merge.store)? {
             return Err(Error::Setting {
@@ -325,11 +341,7 @@ impl Restore {
     /// that is *try later* for the daemon, and the other order could give it the old log with the new file.
     fn place(&self, merged: &Store) -> Result<Option<PathBuf>, RestoreError> {
         let new = create::finished(&self.database, &merged.connection)?;
-        let file = match &self.current {
-            Current::Unreadable { file, .. } => Some(*file),
-            Current::Same(_) | Current::Other(_) | Current::Missing => None,
-        };
-        let aside = aside::move_away(&self.database, file)?;
+        let aside = aside::move_away(&self.database, self.file)?;
         match (create::name(new, &self.database), aside) {
             (Ok(()), aside) => Ok(aside),
             (Err(error), None) => Err(error.into()),
@@ -340,19 +352,16 @@ impl Restore {
 
 /// What lies at `database`. One that opens may be damaged further inside, and a revocation may lie there.
 fn look_at(database: &Path, backup: &Store) -> Result<Current, Error> {
-    let Some(file) = aside::file(database)? else {
-        return Ok(Current::Missing);
-    };
     let store = match Store::open(database) {
         Ok(store) => store,
         Err(error) if is_damage(&error) => {
             let why = with_causes(&error);
-            return Ok(Current::Unreadable { why, file });
+            return Ok(Current::Unreadable { why });
         }
         Err(error) => return Err(error),
     };
     if let Some(why) = store.check()?.into_iter().next() {
-        return Ok(Current::Unreadable { why, file });
+        return Ok(Current::Unreadable { why });
     }
     let identity = |store: &Store| Ok::<_, Error>(open::meta(&store.connection)?.identity);
     Ok(match identity(&store)? == identity(backup)? {
@@ -383,6 +392,12 @@ fn with_causes(error: &Error) -> String {
         next = cause.source();
     }
     text
+}
+
+fn last_change(store: &Store) -> Result<Option<Timestamp>, Error> {
+    let sql = "SELECT max(at) FROM event";
+    let at: Option<i64> = store.connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(at.map(Timestamp::from_unix))
 }
 
 fn page_size(store: &Store) -> Result<i64, Error> {

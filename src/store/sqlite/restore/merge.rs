@@ -85,10 +85,11 @@ impl Merge {
         Ok(Self { store })
     }
 
-    /// Makes the copy what the restore leaves, once. `was` is what lives in the database that is replaced.
+    /// Makes the copy what the restore leaves, once. `then` is what lives in the backup, `was` what lives in the
+    /// database that is replaced.
     pub(super) fn run(
         &self,
-        backup: &Store,
+        then: &Living,
         was: &Living,
         revoke_before: Option<Timestamp>,
         by: &Actor,
@@ -108,7 +109,7 @@ impl Merge {
             ],
         )?;
         tx.execute_batch(MERGE)?;
-        let outcome = self.outcome(backup, was, revoke_before)?;
+        let outcome = self.outcome(then, was, revoke_before)?;
         let detail = outcome.detail();
         Line {
             detail: Some(&detail),
@@ -124,11 +125,11 @@ impl Merge {
 
     fn outcome(
         &self,
-        backup: &Store,
+        then: &Living,
         was: &Living,
         revoke_before: Option<Timestamp>,
     ) -> Result<Outcome, Error> {
-        let (then, now) = (Living::of(backup)?, Living::of(&self.store)?);
+        let now = Living::of(&self.store)?;
         let newer = self.ids(NEWER)?;
         let ended_before = self.ids(ENDED_BEFORE)?;
         let mut ended = then.without(&now);
@@ -147,9 +148,8 @@ impl Merge {
             ended,
             aged,
             newer: now.devices.iter().filter(is_newer).cloned().collect(),
-            disabled: now.without(&then).disabled,
-            last_change: last_change(backup)?,
-            backup: then,
+            disabled: now.without(then).disabled,
+            backup: then.clone(),
             aside: None,
         })
     }
@@ -177,11 +177,4 @@ impl Merge {
             None => Ok(()),
         }
     }
-}
-
-/// When the log of a database ends.
-fn last_change(store: &Store) -> Result<Option<Timestamp>, Error> {
-    let sql = "SELECT max(at) FROM event";
-    let at: Option<i64> = store.connection.query_row(sql, [], |row| row.get(0))?;
-    Ok(at.map(Timestamp::from_unix))
 }
