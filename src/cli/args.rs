@@ -157,6 +157,6 @@ fn refused_value(error: &clap::Error) -> Error {
 }
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 done, 64 usage, 65 malformed, ambiguous or taken, 67 no such mailbox, person or device,
-69 daemon unreachable, 70 bug, 73 cannot create, 74 database missing, corrupt, or input/output,
+Exit status: 0 done, 64 usage, 65 malformed, ambiguous or taken, 66 no input file,
+67 no such mailbox, person or device, 69 daemon unreachable, 70 bug, 73 cannot create, 74 database missing, corrupt, or input/output,
 75 try again, 77 refused or no permission, 78 configuration";

@@ -134,6 +134,25 @@ impl<'a> Context<'a> {
         Ok(self.with_store(config, store))
     }
 
+    /// Where the database is, for the command that puts one there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::config`].
+    pub(crate) fn database_path(&mut self) -> Result<PathBuf, Error> {
+        let path = self.config()?.database;
+        self.opened = Some(path.clone());
+        Ok(path)
+    }
+
+    /// Who is asking, for the audit log.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor {
+            name: self.actor_name(),
+            via: Via::CommandLine,
+        }
+    }
+
     /// The same error, with the database named where the store does not know which it is.
     pub(crate) fn explained(&self, error: Error) -> Error {
         match (error, &self.opened) {
@@ -160,10 +179,7 @@ impl<'a> Context<'a> {
 
     fn with_store(&self, config: Config, store: Store) -> Database {
         let cost = config.hash.generated;
-        let actor = Actor {
-            name: self.actor_name(),
-            via: Via::CommandLine,
-        };
+        let actor = self.actor();
         Database {
             config,
             admin: Admin { store, actor, cost },

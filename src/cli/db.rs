@@ -1,4 +1,4 @@
-//! `dovelatch db …`: is the database sound, and a copy of it.
+//! `dovelatch db …`: is the database sound, a copy of it, and back from a copy.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::error::{Error, Exit};
 use super::output::{Answer, shown};
+use super::restore;
 use crate::store;
 
-/// Check the database, or copy it while it is in use
+/// Check the database, copy it while it is in use, or restore a copy
 #[derive(Debug, clap::Args)]
 pub(crate) struct Command {
     #[command(subcommand)]
@@ -27,14 +28,15 @@ enum Act {
         /// Must not exist yet
         file: PathBuf,
     },
+    Restore(restore::Command),
 }
 
 impl Command {
     pub(crate) fn run(&self, context: &mut Context<'_>) -> Result<Exit, Error> {
-        let database = context.database()?;
-        let path = &database.config.database;
         match &self.act {
             Act::Check => {
+                let database = context.database()?;
+                let path = &database.config.database;
                 let findings = database.admin.store.check()?;
                 let number = findings.len();
                 context.output.answer(&Findings { path, findings })?;
@@ -52,6 +54,7 @@ impl Command {
                 }
             }
             Act::Backup { file } => {
+                let database = context.database()?;
                 // A dangling link counts: the copy must not land where somebody else pointed it.
                 if file.symlink_metadata().is_ok() {
                     return Err(Error::Exists { path: file.clone() });
@@ -60,6 +63,7 @@ impl Command {
                 let bytes = file.metadata().map_or(0, |metadata| metadata.len());
                 context.output.answer(&Copied { file, bytes })?;
             }
+            Act::Restore(restore) => restore.run(context)?,
         }
         Ok(Exit::Done)
     }

@@ -1,12 +1,15 @@
 //! What went wrong, in three parts (what was tried, what happened, what to do), and the exit code
 //! that it means.
 
+mod restore;
+
 use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::model::{DeviceId, Label, Mailbox, NameError, Person};
+use crate::store::RestoreError;
 use crate::wire::auth_client::NoGreeting;
 use crate::{admin, config, server, store, verify};
 
@@ -18,6 +21,8 @@ pub(crate) enum Exit {
     Usage,
     /// Malformed, ambiguous, or taken.
     Data,
+    /// The file that is to be read is not there.
+    NoInput,
     /// No such mailbox or device.
     Unknown,
     /// The daemon cannot be reached.
@@ -39,6 +44,7 @@ impl Exit {
             Self::Done => 0,
             Self::Usage => 64,
             Self::Data => 65,
+            Self::NoInput => 66,
             Self::Unknown => 67,
             Self::Unavailable => 69,
             Self::Bug => 70,
@@ -124,6 +130,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
+    Restore(Box<RestoreError>),
+    #[error(transparent)]
     Admin(#[from] admin::Error),
     #[error(transparent)]
     Verify(#[from] verify::Trouble),
@@ -184,6 +192,7 @@ impl Error {
             Self::Store(error) | Self::Verify(verify::Trouble::Store(error)) => store_exit(error),
             Self::Verify(verify::Trouble::Hash { .. } | verify::Trouble::Random(_)) => Exit::Io,
             Self::Database { source, .. } => store_exit(source),
+            Self::Restore(error) => restore::exit(error),
             Self::Config(_) | Self::NoListener => Exit::Config,
             Self::Server(error) => server_exit(error),
             Self::Exists { .. } | Self::DemoPlace { .. } => Exit::CannotCreate,
@@ -214,6 +223,7 @@ impl Error {
             Self::IsRevoked { .. } => "already_revoked",
             Self::Store(error) => error.code(),
             Self::Database { source, .. } => source.code(),
+            Self::Restore(error) => restore::code(error),
             Self::Admin(error) => error.code(),
             Self::Verify(error) => error.code(),
             Self::Config(_) => "configuration",
@@ -297,12 +307,15 @@ impl Error {
             Self::IsRevoked { .. } => "revoked is for good; `dovelatch add` issues a new one",
             Self::Store(error) => error.hint()?,
             Self::Database { source, .. } => source.hint()?,
+            Self::Restore(error) => restore::hint(error)?,
             Self::Admin(error) => error.hint()?,
             Self::Verify(error) => error.hint()?,
             Self::Server(error) => error.hint()?,
             Self::Config(error) => error.hint()?,
             Self::Exists { .. } => "name a file that does not exist yet",
-            Self::Damaged { .. } => "stop the daemon, keep the file, and restore a backup",
+            Self::Damaged { .. } => {
+                "`dovelatch db restore` puts a backup in its place, and keeps the file"
+            }
             Self::NoListener => {
                 "add a [[listen]] of type \"auth\" or \"login\" to the configuration"
             }

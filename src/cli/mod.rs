@@ -27,6 +27,7 @@ mod password;
 mod person;
 mod prompt;
 mod rename;
+mod restore;
 mod revoke;
 mod rotate;
 mod serve;

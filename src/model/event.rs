@@ -49,6 +49,8 @@ pub enum Action {
     Withdrawn,
     /// A revoked or replaced password was tried, by somebody who knows it.
     TriedAgain,
+    /// A backup was put in the place of the database.
+    Restored,
 }
 
 impl Action {
@@ -71,6 +73,7 @@ impl Action {
             Self::Revoked => "revoked",
             Self::Withdrawn => "withdrawn",
             Self::TriedAgain => "tried-again",
+            Self::Restored => "restored",
         }
     }
 }

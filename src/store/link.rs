@@ -219,7 +219,9 @@ impl Link {
         let is_other = |error: &Error| {
             matches!(
                 error,
-                Error::SchemaTooNew { .. } | Error::SchemaTooOld { .. }
+                Error::SchemaTooNew { .. }
+                    | Error::SchemaTooOld { .. }
+                    | Error::OtherIdentity { .. }
             )
         };
         if answer.as_ref().is_err_and(is_other) {
@@ -358,13 +360,18 @@ impl Open {
             self.close(now);
             return Ok(None);
         }
-        // A newer program may have changed the schema in place. For reading, `rows` looks after that.
+        // A newer program may have changed the schema in place, or a restore all of it. For reading, `rows`
+        // looks after that.
         if link.purpose != For::Writing {
             return Ok(Some(self));
         }
-        match self.require_newest_schema() {
+        match self.require_same() {
             Ok(()) => Ok(Some(self)),
-            Err(error @ (Error::SchemaTooNew { .. } | Error::SchemaTooOld { .. })) => Err(error),
+            Err(
+                error @ (Error::SchemaTooNew { .. }
+                | Error::SchemaTooOld { .. }
+                | Error::OtherIdentity { .. }),
+            ) => Err(error),
             // The question itself will meet the same trouble, and say what it is.
             Err(_) => Ok(Some(self)),
         }
@@ -372,9 +379,9 @@ impl Open {
 
     /// The rows of one of [`decode::QUESTIONS`].
     ///
-    /// If a newer program has changed the schema since they were prepared, SQLite prepares this one again,
-    /// and what it says is worth nothing then. Noticing it by that costs nothing; asking for the version each
-    /// time was a read transaction of its own.
+    /// If a newer program has changed the schema since they were prepared, or a restore has copied another
+    /// database into the file, SQLite prepares this one again, and what it says is worth nothing then.
+    /// Noticing it by that costs nothing; asking for the version each time was a read transaction of its own.
     pub(super) fn rows<T>(
         &self,
         question: &'static str,
@@ -387,13 +394,21 @@ impl Open {
             .map_err(Error::from)
             .and_then(Iterator::collect);
         if statement.reset_status(StatementStatus::RePrepare) > 0 {
-            self.require_newest_schema()?;
+            self.require_same()?;
         }
         rows
     }
 
-    fn require_newest_schema(&self) -> Result<(), Error> {
-        open::require_newest_schema(&self.connection, &self.path)
+    /// Whether the file still holds what was opened: our schema, and the database of that identity, whose
+    /// key of the tags is in use here.
+    fn require_same(&self) -> Result<(), Error> {
+        open::require_newest_schema(&self.connection, &self.path)?;
+        if open::meta(&self.connection)?.identity == self.identity {
+            return Ok(());
+        }
+        Err(Error::OtherIdentity {
+            path: self.path.clone(),
+        })
     }
 
     /// Writes the log back, and cuts it if it is longer than so many bytes.

@@ -31,6 +31,6 @@ pub use row::{
     EventRow, Found, Home, MailboxRow, PersonRow, UseRow, Uses, Wanted,
 };
 pub use sqlite::{
-    Created, EventFilter, Exposed, IfThere, LONGEST_LOG, NewDevice, NewSecret, Revoked, Selection,
-    Store, exposed, migrate,
+    Created, EventFilter, Exposed, IfThere, LONGEST_LOG, Living, NewDevice, NewSecret, Outcome,
+    Restore, RestoreError, Revoked, Selection, Store, Unknown, Wishes, exposed, migrate,
 };

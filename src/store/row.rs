@@ -219,6 +219,7 @@ pub struct EventRow {
     pub label: Option<Label>,
     /// The label before, for `renamed`; the limits, for `limits-set`; until when the old password
     /// is valid, for `rotated`; the address, for `tried-again`; the names of what was set, with a `-`
-    /// of what was removed, for `fields-set`.
+    /// of what was removed, for `fields-set`; how many device passwords came back, were lost and had ended, for
+    /// `restored`.
     pub detail: Option<String>,
 }

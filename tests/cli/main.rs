@@ -16,7 +16,7 @@
 //! byte that no UTF-8 has. Lines that begin with `%` prepare something; `sandbox.rs` lists them.
 //!
 //! What differs from run to run is written as `[PASSWORD:n]`, `[ID:n]`, `[ACCESS:n]` (numbered as they
-//! appear, and commands may use them), `[TIME]`, `[SIZE]` and `[DIR]`. `UPDATE_EXPECTED=1` writes what was said
+//! appear, and commands may use them), `[TIME]`, `[SIZE]`, `[DIR]` and `old-[RANDOM]`. `UPDATE_EXPECTED=1` writes what was said
 //! into the files; read the difference before you commit it.
 
 mod follow;

@@ -43,6 +43,7 @@ impl Varying {
         const PASSWORD: &str = "aaaa-aaaa-aaaa-aaaa-aaaa";
         const ID: &str = "dp-aaaaaaaaaa";
         const ACCESS: &str = "ac-aaaaaaaaaa";
+        const OLD: &str = "old-aaaaaaaa";
         const STAMP: &str = "0000-00-00T00:00:00Z";
         const TIME: &str = "0000-00-00 00:00";
         if is_like(text, PASSWORD) {
@@ -51,6 +52,8 @@ impl Varying {
             Some((numbered("ID", &mut self.ids, &text[..13]), 13))
         } else if is_like(text, ACCESS) {
             Some((numbered("ACCESS", &mut self.accesses, &text[..13]), 13))
+        } else if is_like(text, OLD) {
+            Some(("old-[RANDOM]".to_owned(), OLD.len()))
         } else if is_like(text, STAMP) {
             Some(("[TIME]".to_owned(), STAMP.len()))
         } else if is_like(text, TIME) {

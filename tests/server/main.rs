@@ -27,6 +27,7 @@ mod peer;
 mod persons;
 mod process;
 mod removed;
+mod restore;
 mod secrets;
 mod site;
 mod sockets;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         floods::trials(),
         load::trials(),
         persons::trials(),
+        restore::trials(),
         secrets::trials(),
         sockets::trials(),
         daemon::trials(),

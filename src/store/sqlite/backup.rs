@@ -11,6 +11,9 @@ use super::{Store, decode, list, open};
 use crate::model::{AccessId, Person};
 use crate::password::phc;
 
+/// For [`step`]. All pages at once: a copy in several steps starts again whenever somebody writes.
+pub(super) const ALL: i32 = -1;
+
 /// Most problems that a check lists: of a badly damaged file nobody reads more.
 const MAX_PROBLEMS: usize = 100;
 
@@ -30,14 +33,8 @@ impl Store {
     }
 
     /// The database of this moment, in memory: `NewFile` says why not in the file.
-    fn copy(&self) -> Result<Connection, Error> {
-        let mut copy = Connection::open_in_memory()?;
-        // All pages in one step: a copy in several starts again whenever somebody writes.
-        if Backup::new(&self.connection, &mut copy)?.step(-1)? != StepResult::Done {
-            let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-            return Err(rusqlite::Error::SqliteFailure(busy, None).into());
-        }
-        Ok(copy)
+    pub(super) fn copy(&self) -> Result<Connection, Error> {
+        in_memory(&self.connection)
     }
 
     /// Examines the whole file and decodes every row. Empty: all is well. At most [`MAX_PROBLEMS`]
@@ -125,4 +122,26 @@ impl Store {
             Ok(()) => Ok(()),
         }
     }
+}
+
+/// A copy of a whole database, in memory.
+pub(super) fn in_memory(from: &Connection) -> Result<Connection, Error> {
+    let mut copy = Connection::open_in_memory()?;
+    step(&Backup::new(from, &mut copy)?, ALL)?;
+    Ok(copy)
+}
+
+/// Copies so many pages, and with the last of them commits. The first step locks the target for writing
+/// until the end, also one that copies nothing.
+///
+/// # Errors
+///
+/// [`Error::Locked`] if another program has that lock.
+pub(super) fn step(copy: &Backup<'_, '_>, pages: i32) -> Result<(), Error> {
+    let result = copy.step(pages)?;
+    if result == StepResult::Done || (result == StepResult::More && pages != ALL) {
+        return Ok(());
+    }
+    let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    Err(rusqlite::Error::SqliteFailure(busy, None).into())
 }

@@ -46,7 +46,11 @@ impl Store {
 }
 
 fn create(path: &Path, now: Timestamp) -> Result<(), Error> {
-    let directory = directory_of(path);
+    name(finished(path, &in_memory(path, now)?)?, path)
+}
+
+/// The database for `path`, whole, its owner's already, and under another name yet.
+pub(super) fn finished(path: &Path, memory: &Connection) -> Result<NewFile, Error> {
     // An error names what was asked for, not the temporary name.
     let named = |error| {
         if let Error::Create { source, .. } = error {
@@ -56,12 +60,23 @@ fn create(path: &Path, now: Timestamp) -> Result<(), Error> {
         }
     };
     let mut temporary = NewFile::create(&temporary_name(path)?).map_err(named)?;
-    temporary.fill(&in_memory(path, now)?).map_err(named)?;
+    temporary.fill(memory).map_err(named)?;
     temporary
-        .give_to_owner_of(directory)
-        .and_then(|()| temporary.link(path))
+        .give_to_owner_of(directory_of(path))
         .map_err(|source| failed_to_create(path, source))?;
-    drop(temporary);
+    Ok(temporary)
+}
+
+/// Gives it its name, for good.
+///
+/// # Errors
+///
+/// [`Error::TargetExists`], [`Error::Create`]; then it is gone.
+pub(super) fn name(finished: NewFile, path: &Path) -> Result<(), Error> {
+    finished
+        .link(path)
+        .map_err(|source| failed_to_create(path, source))?;
+    drop(finished);
     sync_directory(path)
 }
 
@@ -75,11 +90,7 @@ fn temporary_name(path: &Path) -> Result<PathBuf, Error> {
 
 /// A database with header, tables, identity and tag key.
 fn in_memory(path: &Path, now: Timestamp) -> Result<Connection, Error> {
-    let mut connection = Connection::open_in_memory()?;
-    // Before the first page is written. A quarter of the usual size: rows are small, and what is half
-    // empty costs a quarter. With a million rows a look-up goes through one level more.
-    open::set(&connection, "page_size", "1024")?;
-    schema::bring_up_to_date(&mut connection, path)?;
+    let mut connection = without_rows(path)?;
     let tag_key = random::bytes::<32>()?;
     let identity = open::identity_of(
         random::bytes()?,
@@ -92,6 +103,16 @@ fn in_memory(path: &Path, now: Timestamp) -> Result<Connection, Error> {
         params![identity, tag_key, now.as_unix()],
     )?;
     tx.commit()?;
+    Ok(connection)
+}
+
+/// The tables of the newest schema, in memory.
+pub(super) fn without_rows(path: &Path) -> Result<Connection, Error> {
+    let mut connection = Connection::open_in_memory()?;
+    // Before the first page is written. A quarter of the usual size: rows are small, and what is half
+    // empty costs a quarter. With a million rows a look-up goes through one level more.
+    open::set(&connection, "page_size", "1024")?;
+    schema::bring_up_to_date(&mut connection, path)?;
     Ok(connection)
 }
 

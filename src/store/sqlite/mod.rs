@@ -4,7 +4,8 @@
 //! brings the tables up to date, `mailbox`, `person`, `access`, `device` and `secret` change them,
 //! `event` keeps the audit log, `uses` and `prune` are what the daemon writes, `decode` and `list` turn
 //! rows into domain types or refuse them,
-//! `backup` copies and checks the whole, `log` keeps the write-ahead log short.
+//! `backup` copies and checks the whole, `restore` puts such a copy in its place again, `log` keeps the
+//! write-ahead log short.
 
 mod access;
 mod backup;
@@ -21,6 +22,7 @@ mod new_file;
 pub(super) mod open;
 mod person;
 mod prune;
+mod restore;
 #[cfg(test)]
 mod rules;
 mod schema;
@@ -39,6 +41,7 @@ pub use device::{NewDevice, Revoked, Selection};
 pub use event::EventFilter;
 pub use log::LONGEST_LOG;
 pub(super) use prune::prune;
+pub use restore::{Living, Outcome, Restore, RestoreError, Unknown, Wishes};
 pub use schema::migrate;
 pub use secret::NewSecret;
 pub(super) use uses::{record_attempts, record_uses};
@@ -65,7 +68,8 @@ pub enum IfThere {
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
-    path: PathBuf,
+    /// `None` where it is in memory, without a log.
+    path: Option<PathBuf>,
     tag_key: TagKey,
 }
 
@@ -86,7 +90,24 @@ impl Store {
         let meta = open::meta(&connection)?;
         Ok(Self {
             connection,
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
+            tag_key: meta.tag_key,
+        })
+    }
+
+    /// A database in memory, where nobody else can come: a copy of one.
+    fn of_memory(connection: Connection) -> Result<Self, Error> {
+        for (name, wanted) in [
+            ("foreign_keys", "ON"),
+            ("trusted_schema", "OFF"),
+            ("cell_size_check", "ON"),
+        ] {
+            open::set(&connection, name, wanted)?;
+        }
+        let meta = open::meta(&connection)?;
+        Ok(Self {
+            connection,
+            path: None,
             tag_key: meta.tag_key,
         })
     }
@@ -113,7 +134,9 @@ impl Store {
     /// A transaction that holds the write lock from its first moment: what it reads stays true until
     /// it commits, and it waits for another writer at its beginning or not at all.
     fn begin(&mut self) -> Result<Transaction<'_>, Error> {
-        log::cut_if_long(&self.connection, &self.path, BUSY_TIMEOUT);
+        if let Some(path) = &self.path {
+            log::cut_if_long(&self.connection, path, BUSY_TIMEOUT);
+        }
         Ok(self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?)
