@@ -6,6 +6,9 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
 use libtest_mimic::Trial;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::{mkfifo, pipe2};
 
 use crate::client::{Client, WRONG};
 use crate::daemon::Daemon;
@@ -36,8 +39,9 @@ fn logging_to(host: &Host, writer: impl Into<Stdio>) -> Daemon {
 }
 
 fn pipe() -> (File, OwnedFd) {
-    let (reader, writer) = std::io::pipe().unwrap();
-    (File::from(OwnedFd::from(reader)), OwnedFd::from(writer))
+    // The daemon must not have the reader too.
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    (File::from(reader), writer)
 }
 
 fn stalled_pipe() {
@@ -48,7 +52,7 @@ fn stalled_pipe() {
 fn stalled_fifo() {
     let host = Host::new();
     let path = host.path().join("fifo");
-    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
     // Neither end waits for the other so.
     let both = File::options().read(true).write(true).open(&path).unwrap();
     let writer = File::options().write(true).open(&path).unwrap();

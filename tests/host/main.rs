@@ -24,9 +24,9 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that panics has failed"
+    clippy::print_stdout,
+    reason = "a test that panics has failed, and says why"
 )]
 
 mod client;
@@ -45,7 +45,11 @@ mod process;
 mod read_only;
 mod replaced;
 #[path = "../support/wait.rs"]
-#[expect(unreachable_pub, reason = "shared with other harnesses")]
+#[expect(
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "shared with other harnesses, and waits"
+)]
 mod wait;
 
 use std::process::ExitCode;
