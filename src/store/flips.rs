@@ -2,7 +2,7 @@
 //!
 //! Of 5,000 flips 194 made a right password a wrong one, before hashes had a check
 //! ([`crate::password::packed`]) and indexes were looked at before a refusal
-//! ([`Reader::confirm_absence`]).
+//! ([`Reader::confirm_no_mailbox`], [`Reader::confirm_no_secret`]).
 
 use std::fs;
 use std::path::Path;
@@ -74,6 +74,7 @@ fn fill(path: &Path) -> (Vec<Secret>, Vec<Secret>) {
 fn lets_in(reader: &mut Reader, (name, tag): &Secret) -> Result<bool, Error> {
     let (name, bits) = (mailbox(name), Tag::from_bits(*tag));
     let found = reader.look_up_tag(Some(&name), Some(bits), now())?;
+    let is_known = found.is_some();
     let candidate = found
         .filter(|found| found.enabled)
         .and_then(|found| found.candidate);
@@ -81,7 +82,10 @@ fn lets_in(reader: &mut Reader, (name, tag): &Secret) -> Result<bool, Error> {
         candidate.phc == phc(*tag) && candidate.ended.is_none() && candidate.revoked.is_none()
     });
     if !lets_in {
-        reader.confirm_absence_by(Some(&name), |_| Some(bits), now())?;
+        match is_known {
+            true => reader.confirm_no_secret_by(&name, |_| Some(bits), now())?,
+            false => reader.confirm_no_mailbox(Some(&name), now())?,
+        }
     }
     Ok(lets_in)
 }

@@ -196,7 +196,35 @@ impl Link {
         question: impl FnOnce(&mut Open) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut slot = locked(&self.slot);
-        let open = slot.ready(self, now)?;
+        slot.ready(self, now)?;
+        self.answer(&mut slot, now, question)
+    }
+
+    /// The same by the database that answered the question before, whatever lies at the path by now: looking
+    /// there costs as much as a question. If it is not open any more, this is [`Self::ask`].
+    pub(super) fn ask_again<T>(
+        &mut self,
+        now: Instant,
+        question: impl FnOnce(&mut Open) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut slot = locked(&self.slot);
+        if slot.open.is_none() {
+            slot.ready(self, now)?;
+        }
+        self.answer(&mut slot, now, question)
+    }
+
+    fn answer<T>(
+        &self,
+        slot: &mut Slot,
+        now: Instant,
+        question: impl FnOnce(&mut Open) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let Some(open) = slot.open.as_mut() else {
+            return Err(Error::Unavailable {
+                path: self.names.database.clone(),
+            });
+        };
         let since = open.since;
         let answer = question(open);
         if let Some(frozen) = open.frozen.take() {
@@ -240,8 +268,8 @@ impl Drop for Link {
 }
 
 impl Slot {
-    /// The connection to the database that lies at the path now.
-    fn ready(&mut self, link: &Link, now: Instant) -> Result<&mut Open, Error> {
+    /// Opens the database that lies at the path now, if it is not open yet.
+    fn ready(&mut self, link: &Link, now: Instant) -> Result<(), Error> {
         let path = link.names.database.as_path();
         let opened = match self.open.take() {
             Some(open) => open.still_current(link),
@@ -257,7 +285,8 @@ impl Slot {
         match ready {
             Ok(open) => {
                 self.retry = None;
-                Ok(self.open.insert(open))
+                self.open = Some(open);
+                Ok(())
             }
             Err(error) => {
                 if !matches!(error, Error::Unavailable { .. }) {

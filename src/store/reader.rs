@@ -85,36 +85,58 @@ impl Reader {
         Ok(found)
     }
 
-    /// Whether that [`Self::look_up`] found nothing can be believed: asked before somebody is refused, with the
-    /// same cost whatever exists.
+    /// Whether it can be believed that [`Self::look_up`], just before, found no such mailbox: asked before
+    /// somebody is refused for that.
     ///
     /// # Errors
     ///
     /// As [`Self::look_up`]; [`Error::Undecodable`] if an index is damaged where it was looked for.
-    pub fn confirm_absence(
+    pub fn confirm_no_mailbox(
         &mut self,
         mailbox: Option<&Mailbox>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let name = mailbox.map_or("", Mailbox::as_str);
+        self.confirm(now, |open| {
+            open.rows(decode::NEIGHBOURS_OF_NAME, [name], decode::neighbour)
+        })
+    }
+
+    /// The same where it found the mailbox, and no secret that lets in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::confirm_no_mailbox`].
+    pub fn confirm_no_secret(
+        &mut self,
+        mailbox: &Mailbox,
         password: Option<&Password>,
         now: Instant,
     ) -> Result<(), Error> {
         let tag = |key: &TagKey| password.map(|password| key.tag(password));
-        self.confirm_absence_by(mailbox, tag, now)
+        self.confirm_no_secret_by(mailbox, tag, now)
     }
 
-    pub(super) fn confirm_absence_by(
+    pub(super) fn confirm_no_secret_by(
         &mut self,
-        mailbox: Option<&Mailbox>,
+        mailbox: &Mailbox,
         tag: impl FnOnce(&TagKey) -> Option<Tag>,
         now: Instant,
     ) -> Result<(), Error> {
-        let whole = self.link.ask(now, |open| {
-            let name = mailbox.map_or("", Mailbox::as_str);
+        self.confirm(now, |open| {
             let tag = tag(&open.tag_key).map_or(-1, |tag| i64::from(tag.bits()));
-            let neighbours =
-                open.rows(decode::NEIGHBOURS, params![name, tag], decode::neighbour)?;
-            Ok(neighbours.into_iter().all(|whole| whole))
-        })?;
-        match whole {
+            let values = params![mailbox.as_str(), tag];
+            open.rows(decode::NEIGHBOURS_OF_TAG, values, decode::neighbour)
+        })
+    }
+
+    fn confirm(
+        &mut self,
+        now: Instant,
+        neighbours: impl FnOnce(&mut Open) -> Result<Vec<bool>, Error>,
+    ) -> Result<(), Error> {
+        let neighbours = self.link.ask_again(now, neighbours)?;
+        match neighbours.into_iter().all(|whole| whole) {
             true => Ok(()),
             false => Err(Error::undecodable("an index of mailbox or secret")),
         }

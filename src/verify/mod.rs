@@ -4,7 +4,7 @@
 //!    row, by the same query whether they exist or not.
 //! 2. **First decision** ([`decide::first`]): what could not be let in anyway ends here, without a
 //!    hash. So a refusal costs the same for an unknown mailbox, an unknown password and a revoked one. It is
-//!    given if the indexes are whole where something was looked for ([`Reader::confirm_absence`]).
+//!    given if the indexes are whole where something was looked for ([`Reader::confirm_no_mailbox`], [`Reader::confirm_no_secret`]).
 //! 3. **Memo** ([`Checker::look_up`] too): where this password was found to match this PHC string
 //!    before, that is proof enough. Step 5 follows at once, on the row that was just read.
 //! 4. **Hash** ([`Checker::hash_and_remember`]), at most one, when its turn in the [`queue`] has come.
@@ -117,7 +117,7 @@ impl Checker {
         let rows = self.rows(attempt, password.as_ref(), now)?;
         let decided = decide::first(attempt, &rows, now.wall);
         if decided.is_err() {
-            self.confirm(attempt, password.as_ref(), now)?;
+            self.confirm(attempt, &rows, password.as_ref(), now)?;
         }
         Ok(match (decided, password) {
             (Ok(admissible), Some(password)) => {
@@ -153,21 +153,45 @@ impl Checker {
         })
     }
 
-    /// Before a refusal, whatever its reason, so that it costs the same: nothing was overlooked for a damaged
-    /// entry of an index.
+    /// Before a refusal, whatever its reason: nothing was overlooked for a damaged entry of an index.
     fn confirm(
         &mut self,
         attempt: &Attempt,
+        rows: &Rows,
         password: Option<&Password>,
         now: Now,
     ) -> Result<(), Trouble> {
-        let (wanted, now) = (attempt.mailbox.as_ref(), now.monotonic);
-        if let Some(person) = attempt.person.as_ref() {
-            // The device password is looked for in the person's own mailbox.
-            let own = person.as_str().parse().ok();
-            self.reader.confirm_absence(own.as_ref(), password, now)?;
+        let (wanted, reader, now) = (attempt.mailbox.as_ref(), &mut self.reader, now.monotonic);
+        let (found, own) = match rows {
+            Rows::Own(found) => (found, wanted.cloned()),
+            Rows::Delegated(delegated) => {
+                if delegated.wanted.is_none() {
+                    reader.confirm_no_mailbox(wanted, now)?;
+                }
+                // The device password was looked for in the person's own mailbox.
+                let person = attempt.person.as_ref();
+                let own = person.and_then(|person| person.as_str().parse().ok());
+                (&delegated.found, own)
+            }
+        };
+        match found {
+            Some(found) => reader.confirm_no_secret(&found.mailbox, password, now)?,
+            None => reader.confirm_no_mailbox(own.as_ref(), now)?,
         }
-        Ok(self.reader.confirm_absence(wanted, password, now)?)
+        Ok(())
+    }
+
+    /// The same where a password did not match the hash that was found for it.
+    fn confirm_no_other(
+        &mut self,
+        hashed: &Admissible,
+        password: &Password,
+        now: Now,
+    ) -> Result<(), Trouble> {
+        let (mailbox, now) = (hashed.mailbox(), now.monotonic);
+        self.reader
+            .confirm_no_secret(mailbox, Some(password), now)?;
+        Ok(())
     }
 
     /// The rows of a known secret, as they are now.
@@ -200,7 +224,7 @@ impl Checker {
                 if home.is_none() {
                     // Mail to it would bounce.
                     self.reader
-                        .confirm_absence(Some(mailbox), None, now.monotonic)?;
+                        .confirm_no_mailbox(Some(mailbox), now.monotonic)?;
                 }
                 let answer =
                     home.map_or(Answer::No, |home| Answer::Home(home.mailbox, home.fields));

@@ -36,7 +36,6 @@ mod site;
 mod tape;
 #[path = "../support/wait.rs"]
 #[expect(
-    unreachable_pub,
     clippy::disallowed_methods,
     reason = "shared with harnesses that are crates of more than one level; it measures its own deadline"
 )]

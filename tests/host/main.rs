@@ -47,7 +47,6 @@ mod replaced;
 #[path = "../support/wait.rs"]
 #[expect(
     clippy::disallowed_methods,
-    unreachable_pub,
     reason = "shared with other harnesses, and waits"
 )]
 mod wait;

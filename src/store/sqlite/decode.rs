@@ -28,7 +28,7 @@ macro_rules! behind_secret {
 }
 
 /// All that [`Reader`](super::super::Reader) asks.
-pub(in crate::store) const QUESTIONS: [&str; 8] = [
+pub(in crate::store) const QUESTIONS: [&str; 9] = [
     LOOK_UP,
     LOOK_AGAIN,
     LOOK_AT_DEVICE,
@@ -36,7 +36,8 @@ pub(in crate::store) const QUESTIONS: [&str; 8] = [
     LOOK_AGAIN_DELEGATED,
     HOME,
     NAMES,
-    NEIGHBOURS,
+    NEIGHBOURS_OF_NAME,
+    NEIGHBOURS_OF_TAG,
 ];
 
 /// The look-up of a log-in: `?1` the mailbox's name, `?2` the tag. Two index entries and five rows at
@@ -126,6 +127,10 @@ pub(super) const ALL_FOUND: &str = concat!(
 pub(in crate::store) const HOME: &str =
     "SELECT m.name, m.fields FROM mailbox m WHERE m.name = ?1 AND m.removed IS NULL";
 
+/// The names behind `?1`, in their order, at most `?2`: as they stand in the index of the names.
+pub(in crate::store) const NAMES: &str = "SELECT m.name FROM mailbox m \
+    WHERE m.name > ?1 AND m.removed IS NULL ORDER BY m.name LIMIT ?2";
+
 /// Whether a row is as its entry in an index says, which alone is read for the inner query.
 macro_rules! neighbour {
     ($columns:literal, $table:literal, $same:literal, $where:literal, $order:literal) => {
@@ -142,21 +147,17 @@ macro_rules! neighbour {
             $order,
             " LIMIT 1) n LEFT JOIN ",
             $table,
-            " t ON t.id = n.id UNION ALL "
+            " t ON t.id = n.id"
         )
     };
 }
 
-/// The names behind `?1`, in their order, at most `?2`: as they stand in the index of the names.
-pub(in crate::store) const NAMES: &str = "SELECT m.name FROM mailbox m \
-    WHERE m.name > ?1 AND m.removed IS NULL ORDER BY m.name LIMIT ?2";
-
-/// Whether what stands next to a name, `?1`, and to a tag, `?2`, in their indexes says the same as the rows
-/// that it leads to: before it, behind it, or in its very place. Nothing stands there at the ends.
+/// Whether what stands next to the name `?1` in its index says the same as the rows that it leads to: before
+/// it, behind it, or in its very place. Nothing stands there at the ends.
 ///
-/// A search that compares with a damaged entry, or for one, ends beside it. So where nothing was found and
-/// these four are whole, it is not because of one damaged entry.
-pub(in crate::store) const NEIGHBOURS: &str = concat!(
+/// A search that compares with a damaged entry, or for one, ends beside it. So where no mailbox was found and
+/// these two are whole, it is not because of one damaged entry.
+pub(in crate::store) const NEIGHBOURS_OF_NAME: &str = concat!(
     neighbour!(
         "name",
         "mailbox",
@@ -164,6 +165,7 @@ pub(in crate::store) const NEIGHBOURS: &str = concat!(
         "name <= ?1 AND removed IS NULL",
         "name DESC"
     ),
+    " UNION ALL ",
     neighbour!(
         "name",
         "mailbox",
@@ -171,6 +173,10 @@ pub(in crate::store) const NEIGHBOURS: &str = concat!(
         "name >= ?1 AND removed IS NULL",
         "name"
     ),
+);
+
+/// The same for the tag `?2` among those of the mailbox `?1`, a name that was found.
+pub(in crate::store) const NEIGHBOURS_OF_TAG: &str = concat!(
     neighbour!(
         "mailbox_id, tag",
         "secret",
@@ -179,6 +185,7 @@ pub(in crate::store) const NEIGHBOURS: &str = concat!(
             WHERE name = ?1 AND removed IS NULL) AND tag IS NOT NULL",
         "mailbox_id DESC, tag DESC"
     ),
+    " UNION ALL ",
     neighbour!(
         "mailbox_id, tag",
         "secret",
@@ -187,10 +194,9 @@ pub(in crate::store) const NEIGHBOURS: &str = concat!(
             WHERE name = ?1 AND removed IS NULL) AND tag IS NOT NULL",
         "mailbox_id, tag"
     ),
-    "SELECT 1 WHERE FALSE"
 );
 
-/// A row of [`NEIGHBOURS`].
+/// A row of [`NEIGHBOURS_OF_NAME`] and of [`NEIGHBOURS_OF_TAG`].
 pub(in crate::store) fn neighbour(row: &Row<'_>) -> Result<bool, Error> {
     flag(row, 0, "an index")
 }

@@ -141,7 +141,7 @@ impl Shared {
             }
             // The tag was met by chance, or another one's row was found for it.
             Ok(None) => {
-                let confirmed = checker.confirm(&job.attempt, Some(&hashing.password), now());
+                let confirmed = checker.confirm_no_other(&admissible, &hashing.password, now());
                 match self.told(confirmed) {
                     Ok(()) => Outcome::refused(Reason::UnknownPassword),
                     Err(outcome) => outcome,
