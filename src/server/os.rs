@@ -116,11 +116,11 @@ pub(super) fn set_owner_and_mode(
 }
 
 /// What the kernel keeps of our answers until the peer reads them, in bytes, with its own 768 or so for each write.
-const UNREAD: usize = 16 * 1024;
+/// At a stop that is what a peer can still read afterwards: the answers to all that one connection may have asked.
+const UNREAD: usize = 64 * 1024;
 
-/// Makes the kernel keep less of what a peer does not read than the 208 KiB of its default: times ten thousand
-/// connections that were more memory than the service may have, for it is counted as ours. What is beyond it waits
-/// in [`Output`], whose bounds are ours.
+/// Makes the kernel keep less of what a peer does not read than the 208 KiB of its default, for that is counted as
+/// our memory, times ten thousand connections. What is beyond it waits in [`Output`], whose bounds are ours.
 ///
 /// [`Output`]: super::output::Output
 pub(super) fn keep_little_unread(socket: impl AsFd) -> io::Result<()> {

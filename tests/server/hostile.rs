@@ -124,7 +124,7 @@ fn long_lines() {
 /// Sends until the daemon takes no more, and returns how many bytes it took.
 fn stuff(stream: &UnixStream, lines: &[u8]) -> usize {
     stream
-        .set_write_timeout(Some(Duration::from_millis(200)))
+        .set_write_timeout(Some(Duration::from_millis(100)))
         .unwrap();
     let mut taken = 0;
     loop {
@@ -143,7 +143,7 @@ fn refused_at_once(id: u32) -> String {
 }
 
 fn never_reading() {
-    const DEAF: usize = 50;
+    const DEAF: usize = 20;
     let (site, daemon, mut peer, password) = warmed_up();
     let before = daemon.process().memory();
     let flood: String = (1..=1_000).map(refused_at_once).collect();

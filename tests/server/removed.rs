@@ -111,7 +111,8 @@ fn another_daemon() {
         dovelatch::server::Running::start(&site.config).ok()
     });
     let node = fs::metadata(site.socket()).unwrap().ino();
-    first.wait_for("something else is in the place of the socket");
+    // Whichever it meets first, the other's lock or its socket.
+    first.wait_for("nobody can connect");
     assert_eq!(fs::metadata(site.socket()).unwrap().ino(), node);
     Peer::login_process(&site.socket());
     second.stop();
