@@ -238,7 +238,8 @@ impl Change {
             let somebody = name("person", dice.below(3));
             let chosen = match dice.below(20) {
                 0 if !state.mailboxes.contains_key(&new) => Some(Self::AddMailbox(new)),
-                1 => mailbox.map(|mailbox| Self::Disable((*mailbox).clone())),
+                1 => (mailboxes.iter().find(|name| state.mailboxes[**name]))
+                    .map(|mailbox| Self::Disable((*mailbox).clone())),
                 2 | 3 => (mailboxes.iter().find(|name| !state.mailboxes[**name]))
                     .map(|mailbox| Self::Enable((*mailbox).clone())),
                 4 if labels.len() > 6 => {

@@ -45,7 +45,7 @@ fn recording() -> &'static Recording {
     static RECORDING: OnceLock<Recording> = OnceLock::new();
     RECORDING.get_or_init(|| match Extent::of_this_run() {
         Extent::Short => record(crate::seed(), 1, 16),
-        Extent::Long => record(crate::seed(), 3, 60),
+        Extent::Long => record(crate::seed(), 2, 28),
     })
 }
 
@@ -183,7 +183,12 @@ pub(crate) fn nothing_is_lost() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let bench = Bench::new();
-                while let Some(cut) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let draw = || next.fetch_add(1, Ordering::Relaxed);
+                while let Some((number, cut)) = Some(draw()).and_then(|at| Some((at, all.get(at)?)))
+                {
+                    if number > 0 && number % 2_000 == 0 {
+                        crate::tell(&format!("{number} of {} power cuts", all.len()));
+                    }
                     if let Err(wrong) = bench.play(recording, tape, cut) {
                         panic!("seed {}, {cut:?}: {wrong}", crate::seed());
                     }
