@@ -1,7 +1,7 @@
 //! From a path to a database that can be asked: becoming its owner, and bringing it up to date.
 //!
 //! The daemon never makes a database, and none of this keeps it from serving: whatever is wrong with
-//! the file, log-ins are answered *try later*, and it is looked at again each second.
+//! the file, log-ins are answered *try later*, and it is looked at again twice a second.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -16,8 +16,9 @@ use super::{Shared, os};
 use crate::store::{self, Identity};
 use crate::verify::{Settings, Verifier};
 
-/// How often a database that is missing, or in trouble, is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a database that is missing, or in trouble, is looked at: a second after the end of the trouble all
+/// must be as before.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The database of this daemon.
 #[derive(Debug)]

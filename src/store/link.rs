@@ -19,7 +19,7 @@ use super::{Error, reserve};
 use crate::password::tag::TagKey;
 
 /// How long after a failure to open, or after opening a file that proved damaged, the next attempt
-/// to open comes at the earliest.
+/// to open comes at the earliest: a second after the end of its cause all must be as before.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
 /// The identity of the database that this process serves, shared by all its readers.
@@ -237,7 +237,7 @@ impl Link {
             return answer;
         }
         // A damaged file may have been put right in place, which SQLite notices only when it opens it.
-        // Not more often than once a second: pages that are whole go on answering meanwhile.
+        // Not more often than twice a second: pages that are whole go on answering meanwhile.
         if matches!(answer, Err(Error::Corrupt { .. } | Error::Io { .. }))
             && now.saturating_duration_since(since) >= REOPEN_AFTER
         {

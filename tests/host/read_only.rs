@@ -1,8 +1,9 @@
 //! The file system of the database takes no writes.
 
 use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
 
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::daemon::Daemon;
 use crate::host::{ANA, Host};
 use crate::mount::Mount;
@@ -17,6 +18,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         only_for_root(
             "on_a_read_only_file_system_the_daemon_starts_and_serves",
             at_start,
+        ),
+        only_for_root(
+            "on_a_file_system_that_is_read_only_after_a_crash_the_log_counts",
+            after_crash,
         ),
     ]
 }
@@ -68,5 +73,30 @@ fn at_start() {
     host.issue("tablet");
     client.assert_right_again();
     host.done(&["revoke", ANA, "tablet"]);
+    daemon.stop();
+}
+
+/// The log that was left behind has what was revoked last.
+fn after_crash() {
+    let mut host = Host::bare();
+    let mount = Mount::ext4(&host.place(), &host.path().join("image"));
+    host.fill();
+    let lost = host.issue("lost");
+    let daemon = Daemon::start(&host);
+    let mut client = Client::new(&host);
+    client.assert_right();
+    assert_eq!(client.sign_in(&lost), Answer::Allow);
+    host.done(&["revoke", ANA, "lost"]);
+    daemon.signal(Signal::SIGKILL);
+    drop(daemon);
+    assert!(host.beside("-wal").metadata().unwrap().len() > 0);
+    mount.read_only();
+    let daemon = Daemon::start(&host);
+    let mut client = Client::new(&host);
+    client.assert_right_again();
+    assert_eq!(client.sign_in(&lost), Answer::Deny);
+    refused_all(&host);
+    mount.writable();
+    client.assert_right_again();
     daemon.stop();
 }
