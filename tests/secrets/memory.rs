@@ -132,7 +132,11 @@ fn of_command() {
     let site = Site::new();
     let old = site.issue(ANA, "phone");
     let (asked, doveadm) = (site.path().join("asked"), site.path().join("doveadm"));
-    let script = format!("#!/bin/sh\n: > {}\nexec sleep 30\n", asked.display());
+    // It ends with the test, whose directory goes.
+    let script = format!(
+        "#!/bin/sh\n: > {}\nwhile [ -e \"$0\" ]; do sleep 0.1; done\n",
+        asked.display()
+    );
     program::write(&doveadm, &script).unwrap();
     let mut forms = Forms::default();
     forms.add(ANA, &old);
