@@ -9,6 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::forms::Forms;
 use crate::peer::{Peer, plain};
@@ -130,7 +132,11 @@ fn of_command() {
     let site = Site::new();
     let old = site.issue(ANA, "phone");
     let (asked, doveadm) = (site.path().join("asked"), site.path().join("doveadm"));
-    let script = format!("#!/bin/sh\n: > {}\nexec sleep 30\n", asked.display());
+    // It ends with the test, whose directory goes.
+    let script = format!(
+        "#!/bin/sh\n: > {}\nwhile [ -e \"$0\" ]; do sleep 0.1; done\n",
+        asked.display()
+    );
     program::write(&doveadm, &script).unwrap();
     let mut forms = Forms::default();
     forms.add(ANA, &old);
@@ -158,17 +164,21 @@ fn of_command() {
     none_is_in(&mut test, &forms);
 }
 
-/// Of a process that goes on for some seconds.
+/// Of a process that goes on for some seconds. It is stopped while it is searched, which may take longer.
 fn none_is_in(process: &mut Process, forms: &Forms) {
-    // It may be on its way from the moment we know of to where it wipes.
+    let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
     let mut found = Vec::new();
+    // It may be on its way from the moment we know of to where it wipes.
     for _ in 0..5 {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let ended = process.0.try_wait().unwrap();
+        assert!(ended.is_none(), "it has ended: {ended:?}");
         found = copies(process.id(), forms);
-        assert!(process.0.try_wait().unwrap().is_none(), "it has ended");
         if found.is_empty() {
             return;
         }
-        thread::sleep(Duration::from_millis(100));
+        kill(pid, Signal::SIGCONT).unwrap();
+        thread::sleep(Duration::from_millis(50));
     }
     panic!("{} copies:\n{}", found.len(), found.join("\n"));
 }
