@@ -66,6 +66,28 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
+/// What is said to a command line before any command runs.
+#[derive(Debug)]
+pub struct Answered {
+    pub exit_code: u8,
+    /// To standard output: help, or the version.
+    pub out: Vec<u8>,
+    /// To standard error: what does not fit.
+    pub err: String,
+}
+
+/// Reads a command line and runs nothing; `None` where it is a command. For `fuzz/`.
+pub fn read_only(arguments: &[OsString]) -> Option<Answered> {
+    let mut output = Output::memory();
+    let exit = args::parse(arguments, &mut output).err()?;
+    let (out, err) = output.into_parts();
+    Some(Answered {
+        exit_code: exit.code(),
+        out: out.expose().to_vec(),
+        err,
+    })
+}
+
 /// Runs one command line. Whatever it has to say went through `output` when it returns.
 pub(crate) fn run(
     arguments: &[OsString],
