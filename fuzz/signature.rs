@@ -12,14 +12,23 @@ const FACTS: usize = 1 << 16;
 
 /// The facts of one execution.
 #[derive(Debug, Default)]
-pub struct Signature(Vec<usize>);
+pub struct Signature {
+    facts: Vec<usize>,
+    /// The last step of a sequence.
+    last: usize,
+}
 
 impl Signature {
     pub fn note(&mut self, fact: impl Hash) {
-        let mut hasher = Fnv::default();
-        fact.hash(&mut hasher);
-        let fact = usize::try_from(hasher.finish()).unwrap_or_default() % FACTS;
-        self.0.push(fact);
+        self.facts.push(number(fact));
+    }
+
+    /// A step of a sequence: a fact, and another one together with the step before.
+    pub fn step(&mut self, fact: impl Hash) {
+        let step = number(fact);
+        self.note((self.last, step));
+        self.facts.push(step);
+        self.last = step;
     }
 
     /// A number by its size alone: 0, 1, 2–3, 4–7, …
@@ -27,9 +36,25 @@ impl Signature {
         self.note((what, number.checked_ilog2()));
     }
 
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// A line of the protocols by its cells: where which one is long, escaped, or a `key=value`.
+    pub fn cells(&mut self, line: &[u8]) {
+        for (place, cell) in line.split(|&byte| byte == b'\t').enumerate() {
+            let has = |wanted| cell.contains(&wanted);
+            let shape = (has(1), has(b'='), cell.len().checked_ilog2());
+            self.note((place.min(8), shape));
+        }
     }
+
+    pub fn clear(&mut self) {
+        self.facts.clear();
+        self.last = 0;
+    }
+}
+
+fn number(fact: impl Hash) -> usize {
+    let mut hasher = Fnv::default();
+    fact.hash(&mut hasher);
+    usize::try_from(hasher.finish()).unwrap_or_default() % FACTS
 }
 
 /// The facts of all executions so far.
@@ -52,7 +77,7 @@ impl Seen {
     /// Whether there was a new one.
     pub fn add(&mut self, signature: &Signature) -> bool {
         let before = self.count;
-        for &fact in &signature.0 {
+        for &fact in &signature.facts {
             if !std::mem::replace(&mut self.facts[fact], true) {
                 self.count += 1;
             }
@@ -83,6 +108,6 @@ impl Hasher for Fnv {
     }
 
     fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
+        self.0 ^ (self.0 >> 32) ^ (self.0 >> 48)
     }
 }

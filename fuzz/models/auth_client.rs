@@ -62,6 +62,8 @@ pub struct Model {
     minor: u32,
     pub client_pid: u32,
     open: BTreeMap<u32, Request>,
+    /// How many of them wait for a verdict.
+    verifying: usize,
     /// Counts requests; larger is younger.
     count: u64,
     pub asked: Vec<Asked>,
@@ -102,6 +104,7 @@ impl Model {
             minor: 0,
             client_pid: 0,
             open: BTreeMap::new(),
+            verifying: 0,
             count: 0,
             asked: Vec::new(),
         }
@@ -116,14 +119,11 @@ impl Model {
     }
 
     pub fn verifying(&self) -> usize {
-        let verdicts = self.open.values();
-        verdicts
-            .filter(|request| matches!(request.waits_for, WaitsFor::Verdict(_)))
-            .count()
+        self.verifying
     }
 
     pub fn wants_input(&self) -> bool {
-        !matches!(self.stage, Stage::Draining | Stage::Closed) && self.verifying() < MAX_OPEN
+        !matches!(self.stage, Stage::Draining | Stage::Closed) && self.verifying < MAX_OPEN
     }
 
     pub fn line(&mut self, line: &[u8], now: Instant) -> Vec<Said> {
@@ -147,7 +147,7 @@ impl Model {
                 self.response(id.get(), data, now)
             }
             (Stage::Open, Command::Cancel(id)) => {
-                self.open.remove(&id.get());
+                self.remove(id.get());
                 let mut said = self.forget(id.get());
                 said.extend((self.minor >= 4).then_some(Said::Cancelled(id.get())));
                 said
@@ -163,7 +163,7 @@ impl Model {
             return Vec::new();
         };
         let nologin = request.auth.nologin;
-        self.open.remove(&id);
+        self.remove(id);
         let mut said = match verdict {
             Verdict::Allow(_) => {
                 let finish = self.settings.kind == Kind::Login && !nologin;
@@ -188,8 +188,12 @@ impl Model {
     }
 
     pub fn expire(&mut self, now: Instant) -> Vec<Said> {
-        self.open
-            .retain(|_, request| now - request.begun < LIFETIME);
+        let is_over =
+            |(&id, request): (&u32, &Request)| (now - request.begun >= LIFETIME).then_some(id);
+        let over: Vec<u32> = self.open.iter().filter_map(is_over).collect();
+        for id in over {
+            self.remove(id);
+        }
         self.drained()
     }
 
@@ -198,7 +202,7 @@ impl Model {
         if self.alive(id, now) {
             return self.close();
         }
-        self.open.remove(&id);
+        self.remove(id);
         let mut said = self.forget(id);
         let known = Mechanism::from_wire(&auth.mechanism);
         let Some(mechanism) = known.filter(|known| self.settings.mechanisms.contains(known)) else {
@@ -255,7 +259,7 @@ impl Model {
 
     fn response(&mut self, id: u32, data: Option<Secret>, now: Instant) -> Vec<Said> {
         let alive = self.alive(id, now);
-        match self.open.remove(&id).filter(|_| alive) {
+        match self.remove(id).filter(|_| alive) {
             None => vec![Said::Fail(id, TIMED_OUT)],
             Some(Request {
                 waits_for: WaitsFor::Verdict(_),
@@ -316,7 +320,14 @@ impl Model {
         });
         request.waits_for = WaitsFor::Verdict(number);
         self.open.insert(id, request);
+        self.verifying += 1;
         vec![Said::Verify(id, number)]
+    }
+
+    fn remove(&mut self, id: u32) -> Option<Request> {
+        let request = self.open.remove(&id)?;
+        self.verifying -= usize::from(matches!(request.waits_for, WaitsFor::Verdict(_)));
+        Some(request)
     }
 
     fn alive(&self, id: u32, now: Instant) -> bool {
@@ -330,7 +341,7 @@ impl Model {
     }
 
     fn drained(&mut self) -> Vec<Said> {
-        if self.stage == Stage::Draining && self.verifying() == 0 {
+        if self.stage == Stage::Draining && self.verifying == 0 {
             return self.close();
         }
         Vec::new()
@@ -339,6 +350,7 @@ impl Model {
     fn close(&mut self) -> Vec<Said> {
         self.stage = Stage::Closed;
         self.open.clear();
+        self.verifying = 0;
         vec![Said::Close]
     }
 

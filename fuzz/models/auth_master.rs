@@ -57,15 +57,8 @@ impl Model {
     }
 
     pub fn wants_input(&self) -> bool {
-        let lists = |(_, question): &(u32, Question)| matches!(question, Question::List(_));
         // A LIST is the last that was asked: nothing is read behind it.
-        let listing = self
-            .asked
-            .iter()
-            .rev()
-            .flatten()
-            .take(MAX_ASKING)
-            .any(lists);
+        let listing = matches!(self.asked.last(), Some(Some((_, Question::List(_)))));
         self.stage != Stage::Closed && self.open < MAX_ASKING && !listing
     }
 

@@ -112,7 +112,7 @@ fn commands(input: &[u8], seen: &mut Signature) {
         Command::Continue { data, extra, .. } => seen.note(("cont", data.is_empty(), extra)),
         Command::Cancel(_) => seen.note("cancel"),
     }
-    seen.count("cells", input.iter().filter(|&&byte| byte == b'\t').count());
+    seen.cells(input);
 }
 
 /// The same by hand: cut at each TAB, then look at the cells.
@@ -247,7 +247,7 @@ fn replies(input: &[u8], seen: &mut Signature) {
             GreetingLine::Done => seen.note("done"),
         }
     }
-    seen.count("cells", input.iter().filter(|&&byte| byte == b'\t').count());
+    seen.cells(input);
 }
 
 fn command(random: &mut Random) -> Vec<u8> {

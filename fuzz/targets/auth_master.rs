@@ -91,7 +91,7 @@ fn commands(input: &[u8], seen: &mut Signature) {
         Command::List { mask, .. } => seen.count("mask", mask.len()),
         Command::CacheFlush { users, .. } => seen.count("flushed", users.len()),
     }
-    seen.count("cells", input.iter().filter(|&&byte| byte == b'\t').count());
+    seen.cells(input);
 }
 
 /// The same by hand: cut at each TAB, then look at the cells.
@@ -168,7 +168,7 @@ fn last(fields: &[&[u8]], keys: &[&str]) -> Option<Vec<u8>> {
 }
 
 fn replies(input: &[u8], seen: &mut Signature) {
-    seen.count("cells", input.iter().filter(|&&byte| byte == b'\t').count());
+    seen.cells(input);
     let Ok(reply) = Reply::parse(input) else {
         return;
     };

@@ -222,7 +222,11 @@ impl Connection {
     }
 
     fn verdict(&mut self, sign: u8, from_the_end: usize, seen: &mut Signature) -> Vec<Change> {
-        let Some(number) = self.tickets.len().checked_sub(1 + from_the_end) else {
+        let Some(number) = self
+            .tickets
+            .len()
+            .checked_sub(from_the_end.saturating_add(1))
+        else {
             return Vec::new();
         };
         let verdict = match sign {
@@ -262,7 +266,7 @@ impl Connection {
         sign: u8,
         seen: &mut Signature,
     ) -> Vec<Change> {
-        seen.note((
+        seen.step((
             sign,
             actions.len(),
             expected.first().map(std::mem::discriminant),
@@ -274,7 +278,7 @@ impl Connection {
         );
         let mut changes = Vec::new();
         for (action, expected) in actions.into_iter().zip(expected) {
-            seen.note((
+            seen.step((
                 sign,
                 std::mem::discriminant(expected),
                 self.model.verifying().checked_ilog2(),

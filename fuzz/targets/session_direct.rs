@@ -150,7 +150,7 @@ impl World {
                 self.table.forget_all(gone);
                 self.waiting.retain(|waiting| waiting.connection != gone);
                 self.logins[place] = self.connect(place, seen);
-                seen.note("hung up");
+                seen.step("hung up");
             }
             b'R' => {
                 let (master, rest) = script::number::<usize>(rest);
@@ -257,7 +257,7 @@ impl World {
             .iter()
             .position(is_meant)
             .map(|at| self.waiting.remove(at).allowed);
-        seen.note(("taken", found.is_some()));
+        seen.step(("taken", found.is_some()));
         assert_eq!(
             found.as_ref().map(|found| &found.allowed),
             expected.as_ref(),

@@ -212,7 +212,7 @@ impl Connection {
             "an answer for each question, and no other"
         );
         let expected = self.model.answer(number, &answer);
-        seen.note(std::mem::discriminant(&answer));
+        seen.step(std::mem::discriminant(&answer));
         self.compare(actions, expected, "answer", seen)
     }
 
@@ -228,7 +228,7 @@ impl Connection {
             expected.len(),
             "{actions:?}, not {expected:?}"
         );
-        seen.note((
+        seen.step((
             event,
             actions.len().min(8),
             expected.first().map(std::mem::discriminant),
@@ -251,7 +251,7 @@ impl Connection {
                         Ok(&reply),
                         "it survives the wire"
                     );
-                    seen.note((
+                    seen.step((
                         event,
                         std::mem::discriminant(&reply),
                         line.len().checked_ilog2(),
