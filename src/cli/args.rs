@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::error::{Error, Exit};
-use super::output::{Output, Style};
+use super::output::{Output, Style, shown_lines};
 use super::{
     access, add, completions, config, db, demo, explain, list, log, mailbox, person, rename,
     revoke, rotate, serve, set, show, test,
@@ -124,7 +124,10 @@ pub(crate) fn parse(arguments: &[OsString], output: &mut Output) -> Result<Args,
         (ErrorKind::InvalidUtf8, Some(argument)) => Error::NotText {
             value: argument.to_string_lossy().into_owned(),
         },
-        (_, _) => Error::Usage { shown },
+        // clap repeats words as they came.
+        (_, _) => Error::Usage {
+            shown: shown_lines(&shown),
+        },
     };
     output.failed(&error);
     Err(error.exit())

@@ -137,3 +137,17 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, Error> 
     }
     Ok(Exit::Done)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_does_not_fit_cannot_steer_the_terminal() {
+        let words = ["dovelatch", "re\rvo\u{202e}ke"].map(OsString::from);
+        let Answered { exit_code, err, .. } = read_only(&words).unwrap();
+        assert_eq!(exit_code, 64);
+        assert!(err.contains(r"re\u{d}vo\u{202e}ke"), "{err:?}");
+        assert!(err.contains("\nUsage: "), "{err:?}");
+    }
+}
