@@ -16,6 +16,8 @@ pub struct Signature {
     facts: Vec<usize>,
     /// The last step of a sequence.
     last: usize,
+    /// Work that shows in no fact.
+    more: usize,
 }
 
 impl Signature {
@@ -45,9 +47,19 @@ impl Signature {
         }
     }
 
+    /// How many there are, one that comes again counted again.
+    pub fn weight(&self) -> usize {
+        self.facts.len() + self.more
+    }
+
+    /// There is as much work in it as in so many facts.
+    pub fn weigh(&mut self, more: usize) {
+        self.more += more;
+    }
+
     pub fn clear(&mut self) {
         self.facts.clear();
-        self.last = 0;
+        (self.last, self.more) = (0, 0);
     }
 }
 

@@ -73,7 +73,7 @@ fn run(input: &[u8], seen: &mut Signature) {
                 Error::Read { .. } => panic!("nothing was read"),
                 Error::Syntax { place, .. } => place,
                 Error::Value { place, key, .. } => {
-                    seen.note(key);
+                    seen.note(key.get(..4));
                     place
                 }
             };

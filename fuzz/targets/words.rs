@@ -57,8 +57,11 @@ fn run(input: &[u8], seen: &mut Signature) {
         err,
     }) = cli::read_only(&words)
     else {
-        let command: Vec<_> = words.iter().skip(1).take(2).collect();
-        return seen.note(("a command", command));
+        let shapes = words
+            .iter()
+            .skip(1)
+            .map(|word| shape(word.as_encoded_bytes()));
+        return seen.note(("a command", shapes.take(4).collect::<Vec<_>>()));
     };
     let json = words.iter().any(|word| word == "--json");
     match exit_code {
@@ -98,71 +101,27 @@ fn run(input: &[u8], seen: &mut Signature) {
                     "a word reaches the terminal as it came: {err:?}"
                 );
             }
-            let kind: String = err.chars().take(24).collect();
+            // Up to the first word that it repeats.
+            let kind: String = err.chars().take_while(|&c| c != '\'').collect();
             seen.note((exit_code, json, kind));
         }
         other => panic!("exit code {other} for {words:?}: {err}"),
     }
 }
 
+/// A word of the grammar as it is; of what somebody chose, that it is none.
+fn shape(word: &[u8]) -> Option<&[u8]> {
+    let is_ours = COMMANDS
+        .iter()
+        .chain(&OPTIONS)
+        .any(|ours| ours.as_bytes() == word);
+    is_ours.then_some(word)
+}
+
 fn piece(random: &mut Random) -> Vec<u8> {
-    let commands = [
-        "add",
-        "create",
-        "list",
-        "ls",
-        "show",
-        "rename",
-        "rotate",
-        "revoke",
-        "rm",
-        "delete",
-        "set",
-        "mailbox",
-        "person",
-        "access",
-        "log",
-        "test",
-        "explain",
-        "config",
-        "db",
-        "serve",
-        "demo",
-        "completions",
-        "help",
-    ];
     let nouns = [
         "add", "list", "set", "remove", "enable", "disable", "check", "show", "backup", "give",
         "take", "create",
-    ];
-    let options = [
-        "--json",
-        "--quiet",
-        "-q",
-        "--config",
-        "--database",
-        "--id",
-        "--yes",
-        "--services",
-        "--networks",
-        "--expires",
-        "--person",
-        "--all",
-        "--follow",
-        "--since",
-        "--help",
-        "-h",
-        "--version",
-        "--",
-        "--uid",
-        "--home",
-        "--field",
-        "--expires=30d",
-        "--expires-unused",
-        "--nonsense",
-        "--services=imap,smtp",
-        "--from=192.0.2.0/24",
-        "--for",
     ];
     let values = [
         "bob@example.org",
@@ -184,10 +143,66 @@ fn piece(random: &mut Random) -> Vec<u8> {
         "x=y",
     ];
     let words: &[&str] = match random.below(8) {
-        0..=2 => &commands,
+        0..=2 => &COMMANDS,
         3 => &nouns,
-        4 | 5 => &options,
+        4 | 5 => &OPTIONS,
         _ => &values,
     };
     random.pick(words).as_bytes().to_vec()
 }
+
+const COMMANDS: [&str; 23] = [
+    "add",
+    "create",
+    "list",
+    "ls",
+    "show",
+    "rename",
+    "rotate",
+    "revoke",
+    "rm",
+    "delete",
+    "set",
+    "mailbox",
+    "person",
+    "access",
+    "log",
+    "test",
+    "explain",
+    "config",
+    "db",
+    "serve",
+    "demo",
+    "completions",
+    "help",
+];
+
+const OPTIONS: [&str; 27] = [
+    "--json",
+    "--quiet",
+    "-q",
+    "--config",
+    "--database",
+    "--id",
+    "--yes",
+    "--services",
+    "--networks",
+    "--expires",
+    "--person",
+    "--all",
+    "--follow",
+    "--since",
+    "--help",
+    "-h",
+    "--version",
+    "--",
+    "--uid",
+    "--home",
+    "--field",
+    "--expires=30d",
+    "--expires-unused",
+    "--nonsense",
+    "--services=imap,smtp",
+    "--from=192.0.2.0/24",
+    "--for",
+];
