@@ -2,10 +2,11 @@
 //!
 //! An input has one word a line.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
-use dovelatch::cli::{self, Answered};
+use dovelatch::cli::{Answered, Reader};
 
 use crate::random::Random;
 use crate::signature::Signature;
@@ -40,6 +41,10 @@ pub const TARGET: Target = Target {
     short: 500,
 };
 
+thread_local! {
+    static READER: RefCell<Reader> = RefCell::default();
+}
+
 fn run(input: &[u8], seen: &mut Signature) {
     let words = input
         .split(|&byte| byte == b'\n')
@@ -55,7 +60,7 @@ fn run(input: &[u8], seen: &mut Signature) {
         exit_code,
         out,
         err,
-    }) = cli::read_only(&words)
+    }) = READER.with_borrow_mut(|reader| reader.read(&words))
     else {
         let shapes = words
             .iter()
@@ -102,7 +107,8 @@ fn run(input: &[u8], seen: &mut Signature) {
                 );
             }
             // Up to the first word that it repeats.
-            let kind: String = err.chars().take_while(|&c| c != '\'').collect();
+            let kind = err.chars().take_while(|&c| !"'\"".contains(c));
+            let kind: String = kind.collect();
             seen.note((exit_code, json, kind));
         }
         other => panic!("exit code {other} for {words:?}: {err}"),
