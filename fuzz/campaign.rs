@@ -168,6 +168,11 @@ fn processor_time() -> Duration {
     clock(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// Of all threads.
+pub fn process_time() -> Duration {
+    clock(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 fn clock(id: ClockId) -> Duration {
     clock_gettime(id).map_or(Duration::ZERO, Duration::from)
 }

@@ -35,7 +35,7 @@ pub const COMMANDS: Target = Target {
     ],
     longest: 400,
     is_script: false,
-    short: 60_000,
+    short: 50_000,
 };
 
 pub const REPLIES: Target = Target {
@@ -62,7 +62,7 @@ pub const REPLIES: Target = Target {
     ],
     longest: 400,
     is_script: false,
-    short: 60_000,
+    short: 50_000,
 };
 
 fn commands(input: &[u8], seen: &mut Signature) {

@@ -47,7 +47,7 @@ pub const TARGET: Target = Target {
     ],
     longest: 1_500,
     is_script: true,
-    short: 2_000,
+    short: 20_000,
 };
 
 fn run(input: &[u8], seen: &mut Signature) {

@@ -25,7 +25,7 @@ pub const TARGET: Target = Target {
     ],
     longest: 256,
     is_script: false,
-    short: 120_000,
+    short: 40_000,
 };
 
 fn run(input: &[u8], seen: &mut Signature) {

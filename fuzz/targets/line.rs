@@ -34,7 +34,7 @@ pub const TARGET: Target = Target {
     ],
     longest: 512,
     is_script: false,
-    short: 15_000,
+    short: 8_000,
 };
 
 /// Longest stream: two lines of the longest kind, and some.

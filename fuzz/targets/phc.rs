@@ -35,7 +35,7 @@ pub const TARGET: Target = Target {
     ],
     longest: 300,
     is_script: false,
-    short: 12_000,
+    short: 60_000,
 };
 
 /// Of [`TYPED`], made with `phc::hash`.

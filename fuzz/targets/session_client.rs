@@ -51,8 +51,12 @@ pub const TARGET: Target = Target {
     ],
     longest: 2_048,
     is_script: true,
-    short: 3_000,
+    short: 15_000,
 };
+
+/// Ids of `* N` and `o N`: twice as many as may be open, and some. At the bound each costs a look at all of them.
+const FIRST_ID: u32 = 1_000;
+const LAST_ID: u32 = 3_200;
 
 /// Longest that Radicale reads at once.
 const LONGEST_REPLY: usize = 1_024;
@@ -138,7 +142,7 @@ impl Connection {
             tickets: Vec::new(),
             attempts: Vec::new(),
             number,
-            next_id: 1_000,
+            next_id: FIRST_ID,
         }
     }
 
@@ -171,7 +175,10 @@ impl Connection {
                     ""
                 };
                 let mut changes = Vec::new();
-                for _ in 0..script::number::<usize>(rest).0.min(MAX_OPEN + 100) {
+                for _ in 0..script::number::<usize>(rest).0 {
+                    if self.next_id == LAST_ID {
+                        break;
+                    }
                     self.next_id += 1;
                     let line = format!("AUTH\t{}\tPLAIN\tservice=imap{response}", self.next_id);
                     changes.extend(self.line(line.as_bytes(), *now, seen));

@@ -51,7 +51,7 @@ pub const TARGET: Target = Target {
     ],
     longest: 2_048,
     is_script: true,
-    short: 2_000,
+    short: 8_000,
 };
 
 /// As the kernel says it of both master connections' peers, in turn.

@@ -50,7 +50,7 @@ pub const TARGET: Target = Target {
     ],
     longest: 2_048,
     is_script: true,
-    short: 3_000,
+    short: 15_000,
 };
 
 fn run(input: &[u8], seen: &mut Signature) {

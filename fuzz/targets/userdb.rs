@@ -36,7 +36,7 @@ pub const TARGET: Target = Target {
     ],
     longest: 4_096,
     is_script: true,
-    short: 8_000,
+    short: 20_000,
 };
 
 fn run(input: &[u8], seen: &mut Signature) {

@@ -38,7 +38,7 @@ pub const TARGET: Target = Target {
     ],
     longest: 600,
     is_script: true,
-    short: 500,
+    short: 10_000,
 };
 
 thread_local! {
