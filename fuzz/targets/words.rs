@@ -62,11 +62,8 @@ fn run(input: &[u8], seen: &mut Signature) {
         err,
     }) = READER.with_borrow_mut(|reader| reader.read(&words))
     else {
-        let shapes = words
-            .iter()
-            .skip(1)
-            .map(|word| shape(word.as_encoded_bytes()));
-        return seen.note(("a command", shapes.take(4).collect::<Vec<_>>()));
+        let shapes = words.iter().map(|word| shape(word.as_encoded_bytes()));
+        return shapes.for_each(|shape| seen.step(shape));
     };
     let json = words.iter().any(|word| word == "--json");
     match exit_code {
