@@ -262,6 +262,16 @@ fn piece(random: &mut Random) -> Vec<u8> {
         "{ a = 1 }",
         "\"root\"",
         "\"4294967295\"",
+        "\"0777\"",
+        "\"1777\"",
+        "\"4s\"",
+        "\"4001ms\"",
+        "256",
+        "257",
+        "\"36500d\"",
+        "\"36501d\"",
+        "10000",
+        "10001",
     ];
     match random.below(6) {
         0 => random.pick(&tables).as_bytes().to_vec(),

@@ -153,6 +153,16 @@ fn set(fields: &mut Fields, text: &str, seen: &mut Signature) {
         }
     }
     assert!(fields.iter().count() <= 64);
+    let long: Mailbox = format!("{}@{}", "l".repeat(126), "d".repeat(127))
+        .parse()
+        .expect("a mailbox");
+    let bytes = fields
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.fill(&long).len() + 2);
+    assert!(
+        bytes.sum::<usize>() <= 2_560,
+        "no room for the rest of a line"
+    );
 }
 
 /// No mailbox's name adds a step to a path, or makes one of its steps a way up.
