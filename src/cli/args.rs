@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 
 use super::error::{Error, Exit};
-use super::output::{Output, Style};
+use super::output::{Output, Style, shown_lines};
 use super::{
     access, add, completions, config, db, demo, explain, list, log, mailbox, person, rename,
     revoke, rotate, serve, set, show, test,
@@ -87,13 +87,21 @@ pub(crate) enum Command {
     Completions(completions::Completions),
 }
 
-/// Words → [`Args`]. Help and version are answered here, and so is whatever does not fit.
-pub(crate) fn parse(arguments: &[OsString], output: &mut Output) -> Result<Args, Exit> {
+/// Words → [`Args`], by the grammar. Help and version are answered here, and so is whatever does not fit.
+pub(crate) fn parse(
+    grammar: &mut clap::Command,
+    arguments: &[OsString],
+    output: &mut Output,
+) -> Result<Args, Exit> {
     // A mistake may come before clap has seen `--json`.
     if arguments.iter().any(|argument| argument == "--json") {
         output.set_style(Style::Json);
     }
-    let error = match Args::try_parse_from(arguments) {
+    let matches = grammar.try_get_matches_from_mut(arguments);
+    let args = matches.and_then(|mut matches| {
+        Args::from_arg_matches_mut(&mut matches).map_err(|error| error.format(grammar))
+    });
+    let error = match args {
         Ok(args) => return Ok(args),
         Err(error) => error,
     };
@@ -124,13 +132,16 @@ pub(crate) fn parse(arguments: &[OsString], output: &mut Output) -> Result<Args,
         (ErrorKind::InvalidUtf8, Some(argument)) => Error::NotText {
             value: argument.to_string_lossy().into_owned(),
         },
-        (_, _) => Error::Usage { shown },
+        // clap repeats words as they came.
+        (_, _) => Error::Usage {
+            shown: shown_lines(&shown),
+        },
     };
     output.failed(&error);
     Err(error.exit())
 }
 
-/// The grammar as clap's value, for completions.
+/// The grammar as clap's value.
 pub(crate) fn grammar() -> clap::Command {
     Args::command()
 }

@@ -71,6 +71,41 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
+/// What is said to a command line before any command runs.
+#[derive(Debug)]
+pub struct Answered {
+    pub exit_code: u8,
+    /// To standard output: help, or the version.
+    pub out: Vec<u8>,
+    /// To standard error: what does not fit.
+    pub err: String,
+}
+
+/// Reads command lines and runs nothing. For `fuzz/`, which reads millions: to make the grammar takes four
+/// times as long as to read one.
+#[derive(Debug)]
+pub struct Reader(clap::Command);
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self(args::grammar())
+    }
+}
+
+impl Reader {
+    /// What is said to a command line; `None` where it is a command.
+    pub fn read(&mut self, arguments: &[OsString]) -> Option<Answered> {
+        let mut output = Output::memory();
+        let exit = args::parse(&mut self.0, arguments, &mut output).err()?;
+        let (out, err) = output.into_parts();
+        Some(Answered {
+            exit_code: exit.code(),
+            out: out.expose().to_vec(),
+            err,
+        })
+    }
+}
+
 /// Runs one command line. Whatever it has to say went through `output` when it returns.
 pub(crate) fn run(
     arguments: &[OsString],
@@ -78,7 +113,7 @@ pub(crate) fn run(
     output: &mut Output,
     input: Input,
 ) -> Exit {
-    let args = match args::parse(arguments, output) {
+    let args = match args::parse(&mut args::grammar(), arguments, output) {
         Ok(args) => args,
         Err(exit) => return exit,
     };
@@ -119,4 +154,18 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, Error> 
         Command::Completions(completions) => completions.run(context)?,
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_does_not_fit_cannot_steer_the_terminal() {
+        let words = ["dovelatch", "re\rvo\u{202e}ke"].map(OsString::from);
+        let Answered { exit_code, err, .. } = Reader::default().read(&words).unwrap();
+        assert_eq!(exit_code, 64);
+        assert!(err.contains(r"re\u{d}vo\u{202e}ke"), "{err:?}");
+        assert!(err.contains("\nUsage: "), "{err:?}");
+    }
 }

@@ -258,6 +258,12 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
+/// As [`shown`], of several lines.
+pub(crate) fn shown_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(shown).collect();
+    lines.join("\n")
+}
+
 /// `"message"` with its cause and remedy, for [`Output::failed`].
 impl Error {
     fn to_text(&self) -> String {

@@ -198,7 +198,16 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        raw::checked(path, &text)
+        Self::parse(path, &text)
+    }
+
+    /// As [`Self::load`], where the text of the file has been read already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`], but for [`Error::Read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        raw::checked(path, text)
     }
 
     /// What holds where there is no file: everything default, no listener.

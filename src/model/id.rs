@@ -25,7 +25,7 @@ pub struct DeviceId(String);
 
 /// Row id of a secret: changes are made by it, never by a label that two rows may share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SecretId(pub(crate) i64);
+pub struct SecretId(pub i64);
 
 /// Names an access: `ac-` and ten letters. Dovecot gets it as `user_access`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -15,7 +15,11 @@ use crate::secret::{Buffer, Secret};
 /// end of a field is dropped, both as Dovecot does (`lib/strescape.c`). To refuse the line instead
 /// would be worse: login processes pass an initial response of the remote user on as it came, so a
 /// remote `^A` could close the connection that carries everybody's log-ins.
-pub(crate) fn field(line: &[u8]) -> IResult<&[u8], Secret> {
+///
+/// # Errors
+///
+/// None: it is a [`Result`] because parsers are.
+pub fn field(line: &[u8]) -> IResult<&[u8], Secret> {
     let escape = preceded(
         tag("\x01"),
         alt((
@@ -44,7 +48,7 @@ pub(crate) fn field(line: &[u8]) -> IResult<&[u8], Secret> {
 }
 
 /// The pieces of which one field consists on the wire. The inverse of [`field`].
-pub(crate) fn escaped(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn escaped(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     field.iter().map(|byte| match byte {
         b'\0' => &b"\x010"[..],
         b'\x01' => b"\x011",
