@@ -172,10 +172,16 @@ pub(crate) fn bounded() {
                 }
             });
             let mut admin = admin(&site);
-            let (by, mailbox) = (admin.actor.clone(), ANA.parse().unwrap());
-            for _ in 0..changes / 2 {
+            let by = admin.actor.clone();
+            // A mailbox has 65,536 tags, and those of what was revoked are taken still.
+            let names = (0..20).map(|one| format!("mailbox{one}@example.org"));
+            let names: Vec<Mailbox> = names.map(|name| name.parse().unwrap()).collect();
+            let added = (admin.store).add_mailboxes(&names, IfThere::Refuse, &by, clock::now());
+            added.unwrap();
+            let rounds = usize::try_from(changes / 2).unwrap();
+            for mailbox in names.iter().cycle().take(rounds) {
                 let label = "tablet".parse().unwrap();
-                let issued = admin.issue(&mailbox, None, &label, &Limits::default(), clock::now());
+                let issued = admin.issue(mailbox, None, &label, &Limits::default(), clock::now());
                 let ids = [issued.unwrap().device.id];
                 admin.store.revoke(&ids, &by, clock::now()).unwrap();
             }
