@@ -199,6 +199,22 @@ PWRITE(pwrite64, off64_t)
 TRUNCATE(ftruncate, off_t)
 TRUNCATE(ftruncate64, off64_t)
 
+/* It only ever makes a file longer, with zeros: as long as the file is then. */
+#define ALLOCATE(function, type) \
+  int function(int fd, type offset, type length) { \
+    REAL(function); \
+    if (!is(fd, WATCHED_FILE)) return real(fd, offset, length); \
+    lock(); \
+    int failed = real(fd, offset, length); \
+    struct stat found; \
+    if (!failed && !fstat(fd, &found)) append('T', inode_of(fd), (uint64_t)found.st_size, NULL, 0); \
+    unlock(); \
+    return failed; \
+  }
+
+ALLOCATE(posix_fallocate, off_t)
+ALLOCATE(posix_fallocate64, off64_t)
+
 #define SYNC(function) \
   int function(int fd) { \
     REAL(function); \

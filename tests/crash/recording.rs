@@ -1,6 +1,7 @@
 //! The real program at work under the recorder: a new database, changes of every kind with and without a
 //! daemon, its uses, its writing back of the log, and the log begun anew.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -70,8 +71,11 @@ pub(crate) fn record(seed: u64, rounds: usize, commands: usize) -> Recording {
         let name = entry.file_name().into_string().unwrap();
         (name, fs::read(entry.path()).unwrap())
     });
+    let left = left.filter(|(name, _)| !name.ends_with("-shm"));
+    // In the order of the tape's.
+    let left: BTreeMap<_, _> = left.collect();
     Recording {
-        left: left.filter(|(name, _)| !name.ends_with("-shm")).collect(),
+        left: left.into_iter().collect(),
         tape: scene.tape(),
         commands,
         daemon: process,
