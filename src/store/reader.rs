@@ -6,7 +6,7 @@ use std::time::Instant;
 use rusqlite::params;
 
 use super::link::{For, Identity, Link, Open};
-use super::sqlite::decode;
+use super::sqlite::{decode, neighbours};
 use super::{Delegated, Error, Found, Home, SecretId, reserve};
 use crate::model::{DeviceId, Mailbox, Person};
 use crate::password::generate::Password;
@@ -98,7 +98,8 @@ impl Reader {
     ) -> Result<(), Error> {
         let name = mailbox.map_or("", Mailbox::as_str);
         self.confirm(now, |open| {
-            open.rows(decode::NEIGHBOURS_OF_NAME, [name], decode::neighbour)
+            let found = open.rows(neighbours::OF_NAME, [name], neighbours::of_name)?;
+            Ok(neighbours::are_whole(&found))
         })
     }
 
@@ -126,17 +127,17 @@ impl Reader {
         self.confirm(now, |open| {
             let tag = tag(&open.tag_key).map_or(-1, |tag| i64::from(tag.bits()));
             let values = params![mailbox.as_str(), tag];
-            open.rows(decode::NEIGHBOURS_OF_TAG, values, decode::neighbour)
+            let found = open.rows(neighbours::OF_TAG, values, neighbours::of_tag)?;
+            Ok(neighbours::are_whole(&found))
         })
     }
 
     fn confirm(
         &mut self,
         now: Instant,
-        neighbours: impl FnOnce(&mut Open) -> Result<Vec<bool>, Error>,
+        is_whole: impl FnOnce(&mut Open) -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        let neighbours = self.link.ask_again(now, neighbours)?;
-        match neighbours.into_iter().all(|whole| whole) {
+        match self.link.ask_again(now, is_whole)? {
             true => Ok(()),
             false => Err(Error::undecodable("an index of mailbox or secret")),
         }

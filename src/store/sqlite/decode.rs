@@ -5,6 +5,7 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, ValueRef};
 
 use super::super::{AccessRow, Candidate, Delegated, Error, Found, Home, SecretId, Wanted};
+use super::neighbours;
 use crate::model::{Fields, Limits, Mailbox, Services, Timestamp};
 use crate::password::packed;
 
@@ -36,8 +37,8 @@ pub(in crate::store) const QUESTIONS: [&str; 9] = [
     LOOK_AGAIN_DELEGATED,
     HOME,
     NAMES,
-    NEIGHBOURS_OF_NAME,
-    NEIGHBOURS_OF_TAG,
+    neighbours::OF_NAME,
+    neighbours::OF_TAG,
 ];
 
 /// The look-up of a log-in: `?1` the mailbox's name, `?2` the tag. Two index entries and five rows at
@@ -130,76 +131,6 @@ pub(in crate::store) const HOME: &str =
 /// The names behind `?1`, in their order, at most `?2`: as they stand in the index of the names.
 pub(in crate::store) const NAMES: &str = "SELECT m.name FROM mailbox m \
     WHERE m.name > ?1 AND m.removed IS NULL ORDER BY m.name LIMIT ?2";
-
-/// Whether a row is as its entry in an index says, which alone is read for the inner query.
-macro_rules! neighbour {
-    ($columns:literal, $table:literal, $same:literal, $where:literal, $order:literal) => {
-        concat!(
-            "SELECT coalesce(t.",
-            $same,
-            ", 0) FROM (SELECT id, ",
-            $columns,
-            " FROM ",
-            $table,
-            " WHERE ",
-            $where,
-            " ORDER BY ",
-            $order,
-            " LIMIT 1) n LEFT JOIN ",
-            $table,
-            " t ON t.id = n.id"
-        )
-    };
-}
-
-/// Whether what stands next to the name `?1` in its index says the same as the rows that it leads to: before
-/// it, behind it, or in its very place. Nothing stands there at the ends.
-///
-/// A search that compares with a damaged entry, or for one, ends beside it. So where no mailbox was found and
-/// these two are whole, it is not because of one damaged entry.
-pub(in crate::store) const NEIGHBOURS_OF_NAME: &str = concat!(
-    neighbour!(
-        "name",
-        "mailbox",
-        "name = n.name",
-        "name <= ?1 AND removed IS NULL",
-        "name DESC"
-    ),
-    " UNION ALL ",
-    neighbour!(
-        "name",
-        "mailbox",
-        "name = n.name",
-        "name >= ?1 AND removed IS NULL",
-        "name"
-    ),
-);
-
-/// The same for the tag `?2` among those of the mailbox `?1`, a name that was found.
-pub(in crate::store) const NEIGHBOURS_OF_TAG: &str = concat!(
-    neighbour!(
-        "mailbox_id, tag",
-        "secret",
-        "mailbox_id = n.mailbox_id AND t.tag = n.tag",
-        "(mailbox_id, tag) <= (SELECT coalesce(max(id), -1), ?2 FROM mailbox
-            WHERE name = ?1 AND removed IS NULL) AND tag IS NOT NULL",
-        "mailbox_id DESC, tag DESC"
-    ),
-    " UNION ALL ",
-    neighbour!(
-        "mailbox_id, tag",
-        "secret",
-        "mailbox_id = n.mailbox_id AND t.tag = n.tag",
-        "(mailbox_id, tag) >= (SELECT coalesce(max(id), -1), ?2 FROM mailbox
-            WHERE name = ?1 AND removed IS NULL) AND tag IS NOT NULL",
-        "mailbox_id, tag"
-    ),
-);
-
-/// A row of [`NEIGHBOURS_OF_NAME`] and of [`NEIGHBOURS_OF_TAG`].
-pub(in crate::store) fn neighbour(row: &Row<'_>) -> Result<bool, Error> {
-    flag(row, 0, "an index")
-}
 
 /// A row of [`HOME`].
 pub(in crate::store) fn home(row: &Row<'_>) -> Result<Home, Error> {

@@ -3,7 +3,7 @@
 //! `open` and `create` make a connection that can be trusted, `new_file` a file that can be, `schema`
 //! brings the tables up to date, `mailbox`, `person`, `access`, `device` and `secret` change them,
 //! `event` keeps the audit log, `uses` and `prune` are what the daemon writes, `decode` and `list` turn
-//! rows into domain types or refuse them,
+//! rows into domain types or refuse them, `neighbours` says whether it can be believed that there is none,
 //! `backup` copies and checks the whole, `restore` puts such a copy in its place again, `log` keeps the
 //! write-ahead log short.
 
@@ -18,6 +18,7 @@ mod event;
 mod list;
 pub(super) mod log;
 mod mailbox;
+pub(super) mod neighbours;
 mod new_file;
 pub(super) mod open;
 mod person;
