@@ -14,6 +14,7 @@ mod claim;
 mod database;
 mod error;
 mod handover;
+mod heartbeat;
 mod listener;
 mod os;
 mod output;
@@ -29,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::select;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
@@ -44,6 +45,7 @@ use crate::verify::{self, Verifier};
 use alarm::Alarm;
 use database::Database;
 use handover::Handed;
+use heartbeat::Heartbeat;
 use listener::{Service, Socket};
 use rated::Rated;
 use room::{Bounds, Room};
@@ -227,13 +229,15 @@ struct Server {
     drain: watch::Sender<bool>,
     /// Yields nothing, and ends when the last task has.
     ended: mpsc::Receiver<Infallible>,
+    _heartbeat: Heartbeat,
 }
 
 impl Server {
     async fn start(config: &Config, handed: Handed, root: Root) -> Result<Self, Error> {
         let sockets = sockets(config, handed).await?;
-        // As many as the runtime has threads.
-        let desks = tokio::runtime::Handle::current().metrics().num_workers();
+        // One fewer than the runtime has threads: where the disk does not answer, that one still serves.
+        let workers = Handle::current().metrics().num_workers();
+        let desks = workers.saturating_sub(1);
         let room = Room::new(bounds(config, sockets.len(), desks));
         let alarm = Alarm::new().map_err(|source| Error::Start { source })?;
         let shared = Arc::new(Shared::new(Arc::new(room), alarm));
@@ -271,6 +275,7 @@ impl Server {
         let database = Arc::new(database);
         tokio::spawn(Arc::clone(&database).keep_prepared());
 
+        let heartbeat = Heartbeat::start(Handle::current());
         let (drain, begun) = watch::channel(false);
         let (alive, ended) = mpsc::channel(1);
         let count = sockets.len();
@@ -289,6 +294,7 @@ impl Server {
             sockets: count,
             drain,
             ended,
+            _heartbeat: heartbeat.map_err(|source| Error::Start { source })?,
         })
     }
 
@@ -441,7 +447,8 @@ fn notified(result: io::Result<()>) {
 }
 
 fn runtime() -> Result<Runtime, Error> {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    // One for each core, and one that goes on while the disk keeps those from it (see `Server::start`).
+    let threads = thread::available_parallelism().map_or(1, usize::from) + 1;
     // Twice as many: the kernel still counts those of the probe for a moment after they have ended.
     probe(2 * threads)
         .and_then(|()| {

@@ -22,9 +22,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![trial("a_wrong_clock_does_no_lasting_harm", wrong_clock)]
 }
 
-fn library(host: &Host) -> PathBuf {
-    let library = host.path().join("clock.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/clock.c");
+/// One of the C files beside this one, to be loaded before all others.
+pub(crate) fn library(host: &Host, name: &str) -> PathBuf {
+    let library = host.path().join(format!("{name}.so"));
+    let source = format!("{}/tests/host/{name}.c", env!("CARGO_MANIFEST_DIR"));
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
     assert!(
@@ -50,7 +51,7 @@ fn wrong_clock() {
     let mut command = host.command();
     command
         .arg("serve")
-        .env("LD_PRELOAD", library(&host))
+        .env("LD_PRELOAD", library(&host, "clock"))
         .env("CLOCK_OFFSET", &offset);
     let daemon = Daemon::start_as(&mut command);
     let mut client = Client::new(&host);

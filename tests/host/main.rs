@@ -13,6 +13,7 @@
 //! | bytes of the database flipped, 500 times | [`flipped`] |
 //! | truncated, of zero length, missing, replaced | [`replaced`] |
 //! | `-wal` or `-shm` deleted, or root's | [`replaced`]; `log_deleted` in `tests/server/daemon.rs` |
+//! | the disk does not answer | [`hung`] |
 //! | clock set forward and back by ten years | [`clock`] |
 //! | descriptors 0 to 2 closed, odd environment, signals, memory or threads short | [`process`] |
 //! | SIGHUP, SIGTERM twice, no descriptor left | `tests/server/daemon.rs` |
@@ -35,6 +36,7 @@ mod daemon;
 mod flipped;
 mod full;
 mod host;
+mod hung;
 mod locked;
 mod log;
 mod mount;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         flipped::trials(),
         replaced::trials(),
         clock::trials(),
+        hung::trials(),
         process::trials(),
         log::trials(),
     ];
