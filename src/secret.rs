@@ -28,6 +28,17 @@ impl Secret {
     }
 }
 
+/// Bytes of a stack below its owner's frame that are overwritten: the deepest call that sees a password takes
+/// some 10 KiB, in a build without optimisation too.
+const STACK: usize = 32 * 1024;
+
+/// Overwrites what calls that have returned left on this thread's stack. What libraries keep there while they hash
+/// is theirs to wipe, and is moved about as they return; a thread that is about to wait would keep it for hours.
+#[inline(never)]
+pub fn wipe_stack() {
+    [0_u8; STACK].zeroize();
+}
+
 /// A growing [`Secret`]: what comes in piece by piece, from the network or out of a decoder.
 ///
 /// A `Vec` that grows leaves its old bytes behind in freed memory; this one wipes them first.

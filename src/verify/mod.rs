@@ -43,7 +43,7 @@ use crate::password::phc::memo::Memo;
 use crate::password::phc::{self, Arena, Match};
 use crate::query::{Answer, Begin, PAGE, Query};
 use crate::random;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::store::{Identity, Keep, Reader, SecretId};
 use decide::{Admissible, Refused, Rows, Tombstone};
 
@@ -94,6 +94,12 @@ impl Checker {
     fn with(reader: Reader) -> Self {
         let arena = Arena::default();
         Self { reader, arena }
+    }
+
+    /// Overwrites what the last hashes left in memory: for a thread that has nothing else to do.
+    fn wipe(&mut self) {
+        self.arena.wipe();
+        secret::wipe_stack();
     }
 
     /// Steps 1 to 3, and step 5 where the memo knows that the password matches.

@@ -334,7 +334,12 @@ impl Shared {
 
     fn look_up_until_closed(&self) {
         let mut checker = self.checker();
-        while let Some(next) = self.look_ups.next(monotonic) {
+        loop {
+            let next = self.look_ups.try_next(monotonic()).or_else(|| {
+                checker.wipe();
+                self.look_ups.next(monotonic)
+            });
+            let Some(next) = next else { return };
             self.guarded(&mut checker, |checker| match next {
                 Next::Due(Work::LogIn(job)) => self.look_up(checker, job),
                 Next::Due(Work::Inquiry(inquiry)) => self.inquire(checker, inquiry),
@@ -350,7 +355,7 @@ impl Shared {
         let mut checker = self.checker();
         loop {
             let flight = self.hashes.try_next(monotonic()).or_else(|| {
-                checker.arena.wipe();
+                checker.wipe();
                 self.hashes.next(monotonic)
             });
             let Some(flight) = flight else { return };
@@ -363,7 +368,7 @@ impl Shared {
         let mut checker = self.checker();
         loop {
             let next = self.ended_secrets.try_next(monotonic()).or_else(|| {
-                checker.arena.wipe();
+                checker.wipe();
                 self.ended_secrets.next(monotonic)
             });
             let Some(next) = next else { return };
