@@ -3,8 +3,8 @@
 //!
 //! A search goes wrong where it compares with a damaged entry, or where an entry is not in its place, and it
 //! ends beside that one. So if the next two entries on either side are in order, and say the same as the rows that
-//! they lead to, nothing was missed for one damaged entry. A page of an index that is missing altogether is not
-//! noticed by this.
+//! they lead to, nothing was missed for one damaged entry. Not noticed by this: a whole page of an index that is
+//! passed over, and damage to where a page says its entries stand.
 
 use rusqlite::Row;
 
