@@ -48,8 +48,8 @@ pub(super) const LEAST_DELAY: Duration = Duration::from_millis(1);
 /// How often requests are looked through for those that are over.
 const EXPIRY: Duration = Duration::from_secs(5);
 
-/// Bytes for which an open request counts, with what the verifier keeps of it: a few hundred as a rule, and some
-/// 2 KiB with the longest names.
+/// Bytes for which a request counts until it is done, with what the verifier keeps of it: a few hundred as a rule,
+/// and some 2 KiB with the longest names.
 const OF_REQUEST: usize = 1024;
 
 /// What the connections of one listener have in common.
@@ -218,9 +218,11 @@ impl Connection {
         Some(due)
     }
 
-    /// Bytes that are kept for it, and not for all of them.
+    /// Bytes that are kept for it, and not for all of them. A request that the peer has cancelled is not open any
+    /// more, and yet kept until its verdict was there and its refusal would have left.
     fn held(&self) -> usize {
-        self.channel.held() + self.session.open_requests() * OF_REQUEST
+        let pending = self.asked + self.refusals.len();
+        self.channel.held() + self.session.open_requests().max(pending) * OF_REQUEST
     }
 
     fn set_alarm(&mut self, due: Option<Instant>) {
@@ -387,6 +389,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
     use crate::server::alarm::Alarm;
     use crate::server::room::{Bounds, Room};
     use crate::session::auth_client::Kind;
@@ -489,5 +492,53 @@ mod tests {
         );
         assert_eq!(connection.session.open_requests(), 0);
         assert!(connection.held() <= 8 * 1024);
+    }
+
+    #[test]
+    fn what_the_peer_has_cancelled_counts_until_its_refusal_would_have_left() {
+        const REQUESTS: usize = 100;
+        let runtime = crate::server::runtime().unwrap();
+        let _entered = runtime.enter();
+        let (mut connection, _theirs, begun) = connected();
+        let delay = Duration::from_secs(2);
+        Arc::get_mut(&mut connection.context).unwrap().failure_delay = delay;
+        let mut says = |line: &str| {
+            let line = Secret::new(line.as_bytes().to_vec());
+            let mut actions = Vec::new();
+            connection.session.on_line(&line, begun, &mut actions);
+            actions
+        };
+        says("VERSION\t1\t2");
+        says("CPID\t1");
+        let mut tickets = Vec::new();
+        for id in 1..=REQUESTS {
+            // Mailbox "a", password "b".
+            let actions = says(&format!("AUTH\t{id}\tPLAIN\tservice=imap\tresp=AGEAYg=="));
+            tickets.extend(actions.into_iter().filter_map(|action| match action {
+                Action::Verify(ticket, _) => Some(ticket),
+                Action::Send(_)
+                | Action::Refuse { .. }
+                | Action::Finish { .. }
+                | Action::Forget(_)
+                | Action::Close(_) => None,
+            }));
+            says(&format!("CANCEL\t{id}"));
+        }
+        assert_eq!(tickets.len(), REQUESTS);
+        assert_eq!(connection.session.open_requests(), 0);
+        connection.asked = REQUESTS;
+        assert!(connection.held() >= REQUESTS * OF_REQUEST, "being verified");
+        for ticket in tickets {
+            connection.mailroom.lock().push(Decided {
+                ticket,
+                arrived: begun,
+                verdict: Verdict::Deny,
+            });
+        }
+        connection.collect_verdicts(begun);
+        assert_eq!(connection.asked, 0);
+        assert!(connection.held() >= REQUESTS * OF_REQUEST, "put off");
+        connection.release_refusals(begun + delay);
+        assert!(connection.held() < REQUESTS * OF_REQUEST, "done");
     }
 }
