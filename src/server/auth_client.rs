@@ -17,7 +17,8 @@ use tracing::warn;
 
 use super::channel::{Channel, MAX_LAST};
 use super::room::Stay;
-use super::{Drain, HANDSHAKE, Shared, Wake, now, until};
+use super::runtime::{Wake, until};
+use super::{Drain, HANDSHAKE, Shared, now};
 use crate::attempt::{Attempt, Outcome, Verdict};
 use crate::model::Mechanism;
 use crate::random;
@@ -127,8 +128,8 @@ struct Connection {
     asked: usize,
     /// Refusals by the time at which they leave; the serial keeps equal times apart.
     refusals: BTreeMap<(Instant, u64), Ticket>,
-    /// For which of them the alarm is set.
-    alarm: Option<Instant>,
+    /// For which of them the bell is set.
+    rings: Option<Instant>,
     /// When the session next forgets what is over.
     expiry: Instant,
 }
@@ -137,7 +138,7 @@ struct Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.context.shared.finished().forget_all(self.number);
-        self.set_alarm(None);
+        self.set_bell(None);
     }
 }
 
@@ -171,7 +172,7 @@ impl Connection {
             mailroom,
             asked: 0,
             refusals: BTreeMap::new(),
-            alarm: None,
+            rings: None,
             expiry: begun + EXPIRY,
         })
     }
@@ -195,7 +196,7 @@ impl Connection {
             return Ok(None);
         }
         let refusal = self.refusals.keys().next().map(|(due, _)| *due);
-        self.set_alarm(refusal);
+        self.set_bell(refusal);
         let expiry = (self.session.open_requests() > 0).then_some(self.expiry);
         let wake = refusal
             .into_iter()
@@ -225,18 +226,18 @@ impl Connection {
         self.channel.held() + self.session.open_requests().max(pending) * OF_REQUEST
     }
 
-    fn set_alarm(&mut self, due: Option<Instant>) {
-        if due == self.alarm {
+    fn set_bell(&mut self, due: Option<Instant>) {
+        if due == self.rings {
             return;
         }
-        let alarm = &self.context.shared.alarm;
-        if let Some(due) = self.alarm {
-            alarm.forget(due, self.number);
+        let bells = &self.context.shared.bells;
+        if let Some(due) = self.rings {
+            bells.forget(due, self.number);
         }
         if let Some(due) = due {
-            alarm.set(due, self.number, &self.mailroom.bell);
+            bells.set(due, self.number, &self.mailroom.bell);
         }
-        self.alarm = due;
+        self.rings = due;
     }
 
     fn takes_lines(&self) -> bool {
@@ -390,7 +391,7 @@ impl Connection {
 mod tests {
     use super::*;
     use crate::secret::Secret;
-    use crate::server::alarm::Alarm;
+    use crate::server::bells::Bells;
     use crate::server::room::{Bounds, Room};
     use crate::session::auth_client::Kind;
 
@@ -410,7 +411,7 @@ mod tests {
             settings: Arc::new(settings),
             shared: Arc::new(Shared::new(
                 Arc::new(Room::new(Bounds::within(None, 1, 1))),
-                Alarm::new().unwrap(),
+                Bells::new().unwrap(),
             )),
         };
         let begun = now();
@@ -438,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_handshake_that_does_not_come_within_150_seconds_ends_the_connection() {
-        let runtime = crate::server::runtime().unwrap();
+        let runtime = crate::server::runtime::start().unwrap();
         let _entered = runtime.enter();
         for said in ["", "VERSION\t1\t2\n"] {
             let (mut connection, theirs, begun) = connected();
@@ -457,7 +458,7 @@ mod tests {
 
     #[test]
     fn after_the_handshake_nothing_ends_an_idle_connection() {
-        let runtime = crate::server::runtime().unwrap();
+        let runtime = crate::server::runtime::start().unwrap();
         let _entered = runtime.enter();
         let (mut connection, theirs, begun) = connected();
         hears(&mut connection, &theirs, "VERSION\t1\t2\nCPID\t1\n");
@@ -470,7 +471,7 @@ mod tests {
 
     #[test]
     fn an_exchange_that_nobody_goes_on_with_is_forgotten_on_an_idle_connection_too() {
-        let runtime = crate::server::runtime().unwrap();
+        let runtime = crate::server::runtime::start().unwrap();
         let _entered = runtime.enter();
         let (mut connection, theirs, begun) = connected();
         let lines = "VERSION\t1\t2\nCPID\t1\nAUTH\t1\tLOGIN\tservice=imap\n";
@@ -497,7 +498,7 @@ mod tests {
     #[test]
     fn what_the_peer_has_cancelled_counts_until_its_refusal_would_have_left() {
         const REQUESTS: usize = 100;
-        let runtime = crate::server::runtime().unwrap();
+        let runtime = crate::server::runtime::start().unwrap();
         let _entered = runtime.enter();
         let (mut connection, _theirs, begun) = connected();
         let delay = Duration::from_secs(2);

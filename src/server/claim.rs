@@ -195,7 +195,7 @@ mod tests {
     fn a_socket_is_closed_to_all_when_it_appears() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("auth");
-        let runtime = super::super::runtime().unwrap();
+        let runtime = super::super::runtime::start().unwrap();
         let _runtime = runtime.enter();
         let _socket = bound_to(&path).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
@@ -215,7 +215,7 @@ mod tests {
             failure_delay: Duration::ZERO,
             mechanisms: Vec::new(),
         };
-        let runtime = super::super::runtime().unwrap();
+        let runtime = super::super::runtime::start().unwrap();
         let _runtime = runtime.enter();
         let _bound = bound_to(&listener.path).unwrap();
         // The kernel refuses listen(2) on a socket that was never bound.
