@@ -36,7 +36,7 @@ const STACK: usize = 32 * 1024;
 /// is theirs to wipe, and is moved about as they return; a thread that is about to wait would keep it for hours.
 #[inline(never)]
 pub fn wipe_stack() {
-    [0_u8; STACK].zeroize();
+    [0_u128; STACK / size_of::<u128>()].zeroize();
 }
 
 /// A growing [`Secret`]: what comes in piece by piece, from the network or out of a decoder.

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{HmacReset, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::generate::Password;
@@ -31,18 +31,19 @@ impl Tag {
 ///
 /// Held as HMAC's state after the key, so that it is prepared once and not at each log-in.
 #[derive(Clone)]
-pub struct TagKey(Hmac<Sha256>);
+pub struct TagKey(HmacReset<Sha256>);
 
 impl TagKey {
     pub fn new(key: Secret) -> Self {
-        let state = Hmac::new_from_slice(key.expose());
+        let state = HmacReset::new_from_slice(key.expose());
         Self(state.expect("HMAC takes a key of any length (RFC 2104)"))
     }
 
     pub fn tag(&self, password: &Password) -> Tag {
+        // Finished where it is: moved, it would leave a copy of the password on the stack.
         let mut hmac = self.0.clone();
         hmac.update(password.canonical());
-        let [high, low, ..] = <[u8; 32]>::from(hmac.finalize().into_bytes());
+        let [high, low, ..] = <[u8; 32]>::from(hmac.finalize_reset().into_bytes());
         Tag(u16::from_be_bytes([high, low]))
     }
 
@@ -51,7 +52,7 @@ impl TagKey {
     pub fn check(&self, what: &[u8]) -> [u8; 4] {
         let mut hmac = self.0.clone();
         hmac.update(what);
-        let [a, b, c, d, ..] = <[u8; 32]>::from(hmac.finalize().into_bytes());
+        let [a, b, c, d, ..] = <[u8; 32]>::from(hmac.finalize_reset().into_bytes());
         [a, b, c, d]
     }
 }

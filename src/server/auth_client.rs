@@ -17,7 +17,8 @@ use tracing::warn;
 
 use super::channel::{Channel, MAX_LAST};
 use super::room::Stay;
-use super::{Drain, HANDSHAKE, Shared, Wake, now, until};
+use super::runtime::{Wake, until};
+use super::{Drain, HANDSHAKE, Shared, now};
 use crate::attempt::{Attempt, Outcome, Verdict};
 use crate::model::Mechanism;
 use crate::random;
@@ -48,8 +49,8 @@ pub(super) const LEAST_DELAY: Duration = Duration::from_millis(1);
 /// How often requests are looked through for those that are over.
 const EXPIRY: Duration = Duration::from_secs(5);
 
-/// Bytes for which an open request counts, with what the verifier keeps of it: a few hundred as a rule, and some
-/// 2 KiB with the longest names.
+/// Bytes for which a request counts until it is done, with what the verifier keeps of it: a few hundred as a rule,
+/// and some 2 KiB with the longest names.
 const OF_REQUEST: usize = 1024;
 
 /// What the connections of one listener have in common.
@@ -127,8 +128,8 @@ struct Connection {
     asked: usize,
     /// Refusals by the time at which they leave; the serial keeps equal times apart.
     refusals: BTreeMap<(Instant, u64), Ticket>,
-    /// For which of them the alarm is set.
-    alarm: Option<Instant>,
+    /// For which of them the bell is set.
+    rings: Option<Instant>,
     /// When the session next forgets what is over.
     expiry: Instant,
 }
@@ -137,7 +138,7 @@ struct Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.context.shared.finished().forget_all(self.number);
-        self.set_alarm(None);
+        self.set_bell(None);
     }
 }
 
@@ -171,7 +172,7 @@ impl Connection {
             mailroom,
             asked: 0,
             refusals: BTreeMap::new(),
-            alarm: None,
+            rings: None,
             expiry: begun + EXPIRY,
         })
     }
@@ -195,7 +196,7 @@ impl Connection {
             return Ok(None);
         }
         let refusal = self.refusals.keys().next().map(|(due, _)| *due);
-        self.set_alarm(refusal);
+        self.set_bell(refusal);
         let expiry = (self.session.open_requests() > 0).then_some(self.expiry);
         let wake = refusal
             .into_iter()
@@ -218,23 +219,25 @@ impl Connection {
         Some(due)
     }
 
-    /// Bytes that are kept for it, and not for all of them.
+    /// Bytes that are kept for it, and not for all of them. A request that the peer has cancelled is not open any
+    /// more, and yet kept until its verdict was there and its refusal would have left.
     fn held(&self) -> usize {
-        self.channel.held() + self.session.open_requests() * OF_REQUEST
+        let pending = self.asked + self.refusals.len();
+        self.channel.held() + self.session.open_requests().max(pending) * OF_REQUEST
     }
 
-    fn set_alarm(&mut self, due: Option<Instant>) {
-        if due == self.alarm {
+    fn set_bell(&mut self, due: Option<Instant>) {
+        if due == self.rings {
             return;
         }
-        let alarm = &self.context.shared.alarm;
-        if let Some(due) = self.alarm {
-            alarm.forget(due, self.number);
+        let bells = &self.context.shared.bells;
+        if let Some(due) = self.rings {
+            bells.forget(due, self.number);
         }
         if let Some(due) = due {
-            alarm.set(due, self.number, &self.mailroom.bell);
+            bells.set(due, self.number, &self.mailroom.bell);
         }
-        self.alarm = due;
+        self.rings = due;
     }
 
     fn takes_lines(&self) -> bool {
@@ -387,7 +390,8 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::alarm::Alarm;
+    use crate::secret::Secret;
+    use crate::server::bells::Bells;
     use crate::server::room::{Bounds, Room};
     use crate::session::auth_client::Kind;
 
@@ -407,7 +411,7 @@ mod tests {
             settings: Arc::new(settings),
             shared: Arc::new(Shared::new(
                 Arc::new(Room::new(Bounds::within(None, 1, 1))),
-                Alarm::new().unwrap(),
+                Bells::new().unwrap(),
             )),
         };
         let begun = now();
@@ -435,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_handshake_that_does_not_come_within_150_seconds_ends_the_connection() {
-        let runtime = crate::server::runtime().unwrap();
+        let runtime = crate::server::runtime::start().unwrap();
         let _entered = runtime.enter();
         for said in ["", "VERSION\t1\t2\n"] {
             let (mut connection, theirs, begun) = connected();
@@ -454,7 +458,7 @@ mod tests {
 
     #[test]
     fn after_the_handshake_nothing_ends_an_idle_connection() {
-        let runtime = crate::server::runtime().unwrap();
+        let runtime = crate::server::runtime::start().unwrap();
         let _entered = runtime.enter();
         let (mut connection, theirs, begun) = connected();
         hears(&mut connection, &theirs, "VERSION\t1\t2\nCPID\t1\n");
@@ -467,7 +471,7 @@ mod tests {
 
     #[test]
     fn an_exchange_that_nobody_goes_on_with_is_forgotten_on_an_idle_connection_too() {
-        let runtime = crate::server::runtime().unwrap();
+        let runtime = crate::server::runtime::start().unwrap();
         let _entered = runtime.enter();
         let (mut connection, theirs, begun) = connected();
         let lines = "VERSION\t1\t2\nCPID\t1\nAUTH\t1\tLOGIN\tservice=imap\n";
@@ -489,5 +493,53 @@ mod tests {
         );
         assert_eq!(connection.session.open_requests(), 0);
         assert!(connection.held() <= 8 * 1024);
+    }
+
+    #[test]
+    fn what_the_peer_has_cancelled_counts_until_its_refusal_would_have_left() {
+        const REQUESTS: usize = 100;
+        let runtime = crate::server::runtime::start().unwrap();
+        let _entered = runtime.enter();
+        let (mut connection, _theirs, begun) = connected();
+        let delay = Duration::from_secs(2);
+        Arc::get_mut(&mut connection.context).unwrap().failure_delay = delay;
+        let mut says = |line: &str| {
+            let line = Secret::new(line.as_bytes().to_vec());
+            let mut actions = Vec::new();
+            connection.session.on_line(&line, begun, &mut actions);
+            actions
+        };
+        says("VERSION\t1\t2");
+        says("CPID\t1");
+        let mut tickets = Vec::new();
+        for id in 1..=REQUESTS {
+            // Mailbox "a", password "b".
+            let actions = says(&format!("AUTH\t{id}\tPLAIN\tservice=imap\tresp=AGEAYg=="));
+            tickets.extend(actions.into_iter().filter_map(|action| match action {
+                Action::Verify(ticket, _) => Some(ticket),
+                Action::Send(_)
+                | Action::Refuse { .. }
+                | Action::Finish { .. }
+                | Action::Forget(_)
+                | Action::Close(_) => None,
+            }));
+            says(&format!("CANCEL\t{id}"));
+        }
+        assert_eq!(tickets.len(), REQUESTS);
+        assert_eq!(connection.session.open_requests(), 0);
+        connection.asked = REQUESTS;
+        assert!(connection.held() >= REQUESTS * OF_REQUEST, "being verified");
+        for ticket in tickets {
+            connection.mailroom.lock().push(Decided {
+                ticket,
+                arrived: begun,
+                verdict: Verdict::Deny,
+            });
+        }
+        connection.collect_verdicts(begun);
+        assert_eq!(connection.asked, 0);
+        assert!(connection.held() >= REQUESTS * OF_REQUEST, "put off");
+        connection.release_refusals(begun + delay);
+        assert!(connection.held() < REQUESTS * OF_REQUEST, "done");
     }
 }

@@ -95,24 +95,38 @@ impl Drop for Claim {
     }
 }
 
-/// Binds, and listens once owner, group and mode are right. What cannot be made right does not stay.
+/// Binds, and listens once owner, group and mode are right.
 fn bind(listener: &Listener) -> Result<(Node, UnixListener), Error> {
+    let socket = bound_to(&listener.path).map_err(|source| cannot_bind(listener, source))?;
+    open(socket, listener)
+}
+
+/// Lets those connect who may. What cannot be made right does not stay: whoever looks next would take it for
+/// somebody else's.
+fn open(socket: UnixSocket, listener: &Listener) -> Result<(Node, UnixListener), Error> {
+    make_right(socket, listener).inspect_err(|_| {
+        let _ = fs::remove_file(&listener.path);
+    })
+}
+
+fn make_right(socket: UnixSocket, listener: &Listener) -> Result<(Node, UnixListener), Error> {
     let path = &listener.path;
-    let failed = |source| Error::Bind {
-        path: path.clone(),
-        source,
-    };
-    let socket = bound_to(path).map_err(failed)?;
+    let failed = |source| cannot_bind(listener, source);
     let node = Node::from(&fs::symlink_metadata(path).map_err(failed)?);
-    let owned = os::set_owner_and_mode(path, listener.owner, listener.group, listener.mode);
-    owned.map_err(|source| {
-        let _ = fs::remove_file(path);
-        Error::Owner {
+    os::set_owner_and_mode(path, listener.owner, listener.group, listener.mode).map_err(
+        |source| Error::Owner {
             path: path.clone(),
             source,
-        }
-    })?;
+        },
+    )?;
     Ok((node, socket.listen(BACKLOG).map_err(failed)?))
+}
+
+fn cannot_bind(listener: &Listener, source: io::Error) -> Error {
+    Error::Bind {
+        path: listener.path.clone(),
+        source,
+    }
 }
 
 /// A socket that nobody may open: its owner and mode come next, whatever the umask is.
@@ -172,17 +186,42 @@ async fn remove_stale(path: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Duration;
 
     use super::*;
+    use crate::config::ListenerType;
 
     #[test]
     fn a_socket_is_closed_to_all_when_it_appears() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("auth");
-        let runtime = super::super::runtime().unwrap();
+        let runtime = super::super::runtime::start().unwrap();
         let _runtime = runtime.enter();
         let _socket = bound_to(&path).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0);
+    }
+
+    #[test]
+    fn a_socket_that_cannot_listen_does_not_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = Listener {
+            name: "auth".to_owned(),
+            kind: ListenerType::Auth,
+            path: directory.path().join("auth"),
+            owner: None,
+            group: None,
+            mode: 0o600,
+            failure_delay: Duration::ZERO,
+            mechanisms: Vec::new(),
+        };
+        let runtime = super::super::runtime::start().unwrap();
+        let _runtime = runtime.enter();
+        let _bound = bound_to(&listener.path).unwrap();
+        // The kernel refuses listen(2) on a socket that was never bound.
+        let deaf = UnixSocket::new_stream().unwrap();
+        assert!(matches!(open(deaf, &listener), Err(Error::Bind { .. })));
+        let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 }

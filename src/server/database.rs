@@ -77,10 +77,10 @@ impl Database {
         let mut said = None;
         loop {
             let database = Arc::clone(self);
-            // It may wait for a lock: not on a thread that serves.
+            // It may wait for a lock or for a dead disk: not on a thread that serves.
             let done = tokio::task::spawn_blocking(move || database.try_to_prepare()).await;
             let trouble = match done {
-                Ok(Ok(())) => return self.warn_of_wide_modes(),
+                Ok(Ok(())) => return,
                 Ok(Err(trouble)) => trouble,
                 Err(error) if error.is_panic() => Trouble::Panicked,
                 Err(_) => return, // The daemon stops.
@@ -98,7 +98,9 @@ impl Database {
 
     fn try_to_prepare(&self) -> Result<(), Trouble> {
         self.verify_as_owner()?;
-        Ok(store::migrate(&self.settings.database)?)
+        store::migrate(&self.settings.database)?;
+        self.warn_of_wide_modes();
+        Ok(())
     }
 
     /// A database that others may read is a mistake, but no reason to lock everybody out.

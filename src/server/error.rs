@@ -26,6 +26,10 @@ pub enum Error {
     Owner { path: PathBuf, source: io::Error },
     #[error("cannot start the threads that serve")]
     Start { source: io::Error },
+    #[error("cannot get a timer of the kernel's, for refusals that are put off")]
+    Timer { source: io::Error },
+    #[error("cannot listen for signals")]
+    Signals { source: io::Error },
 }
 
 /// What kind of failure it is: the command line has an exit code for each.
@@ -35,7 +39,7 @@ pub enum Kind {
     Configuration,
     /// A socket cannot be made, or a live program holds it (73).
     Socket,
-    /// The system has no threads or no descriptors left (75).
+    /// The system has no threads or no descriptors left, or refuses them (75).
     System,
 }
 
@@ -51,7 +55,7 @@ impl Error {
             | Self::Lock { .. }
             | Self::Bind { .. }
             | Self::Owner { .. } => Kind::Socket,
-            Self::Start { .. } => Kind::System,
+            Self::Start { .. } | Self::Timer { .. } | Self::Signals { .. } => Kind::System,
         }
     }
 
@@ -69,6 +73,9 @@ impl Error {
             Self::Lock { source, .. } | Self::Bind { source, .. } => without_place(source),
             Self::Owner { .. } => "only root may give a socket to another user or group",
             Self::Start { .. } => "raise the limits on threads and descriptors",
+            Self::Timer { .. } | Self::Signals { .. } => {
+                "raise the limit on descriptors; a filter of system calls may refuse it as well"
+            }
         })
     }
 }

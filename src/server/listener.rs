@@ -16,7 +16,7 @@ use tracing::{error, warn};
 use super::auth_client;
 use super::auth_master;
 use super::claim::{Claim, Found};
-use super::room::{Place, Stay};
+use super::room::{NextPlace, Place, Stay};
 use super::{Drain, Error, Shared, now, os};
 use crate::config::Listener;
 
@@ -139,12 +139,12 @@ impl Socket {
         let shared = Arc::clone(service.shared());
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut place = None;
+        let mut place = shared.room.next_place();
         loop {
             select! {
                 () = drain.begun() => break,
                 _ = looks.tick(), if self.claim.is_some() => self.look(&service, &drain),
-                next = next(&self.listener, &shared, &mut place) => match next {
+                next = next(&self.listener, &mut place) => match next {
                     Ok(stream) => serve(stream, place.take(), &service, &drain),
                     Err(error) => {
                         if let Some(more) = shared.accept_failures.pass(now()) {
@@ -200,15 +200,10 @@ impl Socket {
     }
 }
 
-/// The next connection, once there is a place for it. The place is kept, whatever comes in between.
-async fn next(
-    listener: &UnixListener,
-    shared: &Shared,
-    place: &mut Option<Place>,
-) -> io::Result<UnixStream> {
-    if place.is_none() {
-        *place = shared.room.place().await;
-    }
+/// The next connection, once there is a place for it. May be dropped at any time: the turn and the place are
+/// kept, whatever comes in between.
+async fn next(listener: &UnixListener, place: &mut NextPlace) -> io::Result<UnixStream> {
+    place.wait().await;
     let (stream, _) = listener.accept().await?;
     Ok(stream)
 }
@@ -234,9 +229,9 @@ fn serve(stream: UnixStream, place: Option<Place>, service: &Service, drain: &Dr
 
 /// Serves whoever had connected to a socket before it was removed.
 async fn accept_rest(removed: UnixListener, service: Service, mut drain: Drain) {
-    let mut place = None;
+    let mut place = service.shared().room.next_place();
     loop {
-        let next = next(&removed, service.shared(), &mut place);
+        let next = next(&removed, &mut place);
         select! {
             () = drain.begun() => return,
             waiting = timeout(REST, next) => match waiting {

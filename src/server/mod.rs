@@ -6,9 +6,9 @@
 //! ([`listener`]), one serves each connection ([`auth_client`], [`auth_master`]); they share handles and nothing else.
 //! [`serve`] is the whole of `dovelatch serve`; [`Running`] is the same for the demo and tests.
 
-mod alarm;
 mod auth_client;
 mod auth_master;
+mod bells;
 mod channel;
 mod claim;
 mod database;
@@ -20,6 +20,7 @@ mod os;
 mod output;
 mod rated;
 mod room;
+mod runtime;
 mod signals;
 mod watchdog;
 
@@ -27,7 +28,6 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, Runtime};
@@ -42,7 +42,7 @@ use crate::session::finished::Table;
 use crate::session::{auth_client as client, auth_master as master};
 use crate::store::{Identity, Keep};
 use crate::verify::{self, Verifier};
-use alarm::Alarm;
+use bells::Bells;
 use database::Database;
 use handover::Handed;
 use heartbeat::Heartbeat;
@@ -90,9 +90,9 @@ pub fn serve(config: &Config, environment: &Environment) -> Result<(), Error> {
     if let Err(error) = os::raise_descriptor_limit() {
         warn!(error = %error, "cannot raise the limit on descriptors");
     }
-    let runtime = runtime()?;
+    let runtime = runtime::start()?;
     let served = runtime.block_on(async {
-        let mut signals = Signals::new().map_err(|source| Error::Start { source })?;
+        let mut signals = Signals::new().map_err(|source| Error::Signals { source })?;
         let server = Server::start(config, handed, Root::BecomesOwner).await?;
         notified(handover::ready(server.sockets));
         if let Some(limit) = handover::watchdog() {
@@ -128,7 +128,7 @@ impl Running {
     ///
     /// As [`serve`].
     pub fn start(config: &Config) -> Result<Self, Error> {
-        let runtime = runtime()?;
+        let runtime = runtime::start()?;
         let server = runtime.block_on(Server::start(config, Handed::new(), Root::StaysRoot))?;
         Ok(Self { runtime, server })
     }
@@ -169,7 +169,7 @@ struct Shared {
     /// A place for each connection, whichever its listener.
     room: Arc<Room>,
     connections: AtomicU32,
-    alarm: Alarm,
+    bells: Bells,
     /// Log-ins that were let in on a login socket, until a mail process takes them over.
     finished: Mutex<Table>,
     /// Connections that we closed over what the peer sent, for the log.
@@ -182,12 +182,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(room: Arc<Room>, alarm: Alarm) -> Self {
+    fn new(room: Arc<Room>, bells: Bells) -> Self {
         Self {
             verifier: OnceLock::new(),
             room,
             connections: AtomicU32::new(1),
-            alarm,
+            bells,
             finished: Mutex::default(),
             closed: Rated::default(),
             accept_failures: Rated::default(),
@@ -239,10 +239,10 @@ impl Server {
         let workers = Handle::current().metrics().num_workers();
         let desks = workers.saturating_sub(1);
         let room = Room::new(bounds(config, sockets.len(), desks));
-        let alarm = Alarm::new().map_err(|source| Error::Start { source })?;
-        let shared = Arc::new(Shared::new(Arc::new(room), alarm));
+        let bells = Bells::new().map_err(|source| Error::Timer { source })?;
+        let shared = Arc::new(Shared::new(Arc::new(room), bells));
         let ringing = Arc::clone(&shared);
-        tokio::spawn(async move { ringing.alarm.ring().await });
+        tokio::spawn(async move { ringing.bells.ring().await });
         let identity = Identity::default();
         let settings = verify::Settings {
             database: config.database.clone(),
@@ -271,7 +271,7 @@ impl Server {
                 return Err(Error::Start { source });
             }
         }
-        probe(BLOCKING).map_err(|source| Error::Start { source })?;
+        runtime::can_start(BLOCKING).map_err(|source| Error::Start { source })?;
         let database = Arc::new(database);
         tokio::spawn(Arc::clone(&database).keep_prepared());
 
@@ -425,52 +425,11 @@ fn service(
     }
 }
 
-/// When a connection has to go on by itself.
-#[derive(Debug, Clone, Copy)]
-enum Wake {
-    At(Instant),
-    Never,
-}
-
-async fn until(wake: Wake) {
-    match wake {
-        Wake::At(time) => tokio::time::sleep_until(time.into()).await,
-        Wake::Never => std::future::pending().await,
-    }
-}
-
 /// A service manager that does not listen is no reason not to serve.
 fn notified(result: io::Result<()>) {
     if let Err(error) = result {
         warn!(error = %error, "cannot notify systemd");
     }
-}
-
-fn runtime() -> Result<Runtime, Error> {
-    // One for each core, and one that goes on while the disk keeps those from it (see `Server::start`).
-    let threads = thread::available_parallelism().map_or(1, usize::from) + 1;
-    // Twice as many: the kernel still counts those of the probe for a moment after they have ended.
-    probe(2 * threads)
-        .and_then(|()| {
-            tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(threads)
-                .enable_all()
-                .thread_name("dovelatch-io")
-                .build()
-        })
-        .map_err(|source| Error::Start { source })
-}
-
-/// Whether so many threads can be had at once. The runtime panics without any, and hangs with a few.
-fn probe(threads: usize) -> io::Result<()> {
-    let started = (0..threads).map(|_| thread::Builder::new().spawn(thread::park));
-    // One that is refused ends the process, and with it those that are parked.
-    for thread in started.collect::<io::Result<Vec<_>>>()? {
-        thread.thread().unpark();
-        // It cannot panic.
-        let _ = thread.join();
-    }
-    Ok(())
 }
 
 /// The clock that never jumps: here, and nowhere else in the daemon.

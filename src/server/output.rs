@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_takes_nothing_is_read_no_more_and_given_up_after_30_seconds() {
-        let runtime = server::runtime().unwrap();
+        let runtime = server::runtime::start().unwrap();
         let _entered = runtime.enter();
         let now = server::now();
         let (mut output, ours, _theirs) = stuck(now);
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_takes_a_little_now_and_then_is_not_given_up() {
-        let runtime = server::runtime().unwrap();
+        let runtime = server::runtime::start().unwrap();
         let _entered = runtime.enter();
         let mut now = server::now();
         let (mut output, ours, theirs) = stuck(now);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_a_slow_peer_has_taken_is_kept_no_longer() {
-        let runtime = server::runtime().unwrap();
+        let runtime = server::runtime::start().unwrap();
         let _entered = runtime.enter();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let message: Vec<u8> = (0..=250).cycle().take(1 << 20).collect();

@@ -14,9 +14,10 @@
 //! connection holds beyond a little is counted too, and the one that asks for more than there is left is closed.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// Most connections to all listeners together. The unit allows the process 16,384 descriptors.
 const MAX_CONNECTIONS: usize = 12_000;
@@ -24,7 +25,7 @@ const MAX_CONNECTIONS: usize = 12_000;
 /// Most connections of one user. The rest is for everybody else, so that Dovecot's users are served while
 /// Postfix's user floods, and the other way round. Where the limit on descriptors allows no more than this
 /// altogether, one user may have them all: there, too many of them is no sign of a flood, and waiting in the
-/// backlog is better than being closed. Each listener has a place still ([`Room::place`]).
+/// backlog is better than being closed. Each listener has a place still ([`NextPlace::wait`]).
 const MAX_OF_USER: usize = 10_500;
 
 /// As many there are even where too few descriptors seem to be left: they may be, or accept(2) fails now and then.
@@ -99,6 +100,16 @@ pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
+/// A listener's turn among those who wait for a place, and then the place.
+pub(super) struct NextPlace {
+    places: Arc<Semaphore>,
+    /// While it waits. Kept, since whoever begins anew goes to the end of the queue.
+    turn: Option<Turn>,
+    place: Option<Place>,
+}
+
+type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+
 /// A connection's place, which is free again when this is dropped, and what it holds.
 #[derive(Debug)]
 pub(super) struct Stay {
@@ -117,11 +128,13 @@ impl Room {
         }
     }
 
-    /// Waits for a place. A listener has one before it accepts, and so keeps one while nobody comes: who floods
-    /// one socket leaves a place to each other. `None` never comes: nobody closes the room.
-    pub(super) async fn place(&self) -> Option<Place> {
-        let permit = Arc::clone(&self.places).acquire_owned().await;
-        permit.ok().map(|_permit| Place { _permit })
+    /// The place of whoever accepts next. Nothing is taken before it waits.
+    pub(super) fn next_place(&self) -> NextPlace {
+        NextPlace {
+            places: Arc::clone(&self.places),
+            turn: None,
+            place: None,
+        }
     }
 
     /// Gives a place to a connection of this user; `None` if the user has as many as one may have.
@@ -136,6 +149,30 @@ impl Room {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NextPlace {
+    /// Waits for a place, in the order in which they began to. A listener has one before it accepts, and so
+    /// keeps one while nobody comes: who floods one socket leaves a place to each other. May be dropped at
+    /// any time: the next call goes on with the same turn, and later with the same place.
+    pub(super) async fn wait(&mut self) {
+        if self.place.is_some() {
+            return;
+        }
+        let places = &self.places;
+        let turn = self
+            .turn
+            .get_or_insert_with(|| Box::pin(Arc::clone(places).acquire_owned()));
+        // An error never comes: nobody closes the room.
+        let permit = turn.as_mut().await.ok();
+        self.place = permit.map(|_permit| Place { _permit });
+        self.turn = None;
+    }
+
+    /// The place that was waited for, which is this one's no more.
+    pub(super) fn take(&mut self) -> Option<Place> {
+        self.place.take()
     }
 }
 
@@ -271,7 +308,9 @@ mod tests {
     }
 
     fn enter(room: &Arc<Room>, user: u32) -> Option<Stay> {
-        room.admit(now(room.place()).flatten()?, user)
+        let mut next = room.next_place();
+        now(next.wait())?;
+        room.admit(next.take()?, user)
     }
 
     #[test]
@@ -281,9 +320,28 @@ mod tests {
         assert_eq!(first.len(), 14);
         let others: Vec<Stay> = std::iter::from_fn(|| enter(&room, 2)).collect();
         assert_eq!(others.len(), 2);
-        assert!(now(room.place()).is_none(), "whoever comes now waits");
+        assert!(enter(&room, 3).is_none(), "whoever comes now waits");
         first.pop();
         assert!(enter(&room, 1).is_some(), "a place is free at once");
+    }
+
+    #[test]
+    fn who_looks_up_from_waiting_keeps_its_turn_and_its_place() {
+        let room = room(1, 0);
+        let stay = enter(&room, 1);
+        let (mut one, mut other) = (room.next_place(), room.next_place());
+        assert!(now(one.wait()).is_none());
+        let mut patient = std::pin::pin!(other.wait());
+        assert!(now(patient.as_mut()).is_none());
+        // As a listener does four times a second, which looks whether its socket is where it was.
+        assert!(now(one.wait()).is_none());
+        drop(stay);
+        assert!(now(patient.as_mut()).is_none(), "it came later");
+        assert!(now(one.wait()).is_some());
+        assert!(now(one.wait()).is_some(), "and it keeps the place");
+        assert!(now(patient.as_mut()).is_none());
+        drop(one.take());
+        assert!(now(patient).is_some());
     }
 
     #[test]

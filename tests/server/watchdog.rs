@@ -30,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             "the_watchdog_is_fed_by_what_leaves_no_trace_in_log_and_history",
             fed,
         ),
+        trial("a_watchdog_with_too_short_a_time_is_warned_of", short),
         trial("the_watchdog_is_fed_without_a_database", fed_in_trouble),
         trial("whoever_asks_for_no_sign_of_life_hears_none", not_asked),
         // Not everybody may stop threads, not even their own.
@@ -94,6 +95,23 @@ fn fed() {
     let store = site.admin().store;
     assert_eq!(store.uses(&phone.device.id).unwrap().len(), 0);
     assert_eq!(store.devices(None, Revoked::Shown).unwrap().len(), 1);
+}
+
+fn short() {
+    for (limit, warned) in [
+        (Duration::from_millis(19_999), 1),
+        (Duration::from_secs(20), 0),
+    ] {
+        let site = Site::new();
+        let (manager, mut daemon) = Manager::start(&site, Some(limit));
+        manager.hears_that_it_serves();
+        manager.hears_signs_of_life(1);
+        daemon.signal(Signal::SIGTERM);
+        assert_eq!(daemon.exit_code(), Some(0));
+        daemon.wait_for("stopped");
+        let said = daemon.times("the watchdog's time is short");
+        assert_eq!(said, warned, "{limit:?}");
+    }
 }
 
 fn fed_in_trouble() {

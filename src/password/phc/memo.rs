@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{HmacReset, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::{Arena, Error, Match, verify};
@@ -43,7 +43,7 @@ pub struct Key(Secret);
 /// What was found to match. Any number of threads may ask at the same time.
 pub struct Memo {
     /// HMAC's state after the key, which is prepared once.
-    keyed: Hmac<Sha256>,
+    keyed: HmacReset<Sha256>,
     known: Mutex<Generations>,
 }
 
@@ -77,7 +77,7 @@ impl Memo {
     }
 
     fn with_bound(key: &Key, bound: usize) -> Self {
-        let keyed = Hmac::new_from_slice(key.0.expose());
+        let keyed = HmacReset::new_from_slice(key.0.expose());
         Self {
             keyed: keyed.expect("HMAC takes a key of any length (RFC 2104)"),
             known: Mutex::new(Generations {
@@ -98,7 +98,7 @@ impl Memo {
         hmac.update(phc.as_bytes());
         hmac.update(password.canonical());
         let mut pair = [0; 16];
-        for (byte, first) in pair.iter_mut().zip(hmac.finalize().into_bytes()) {
+        for (byte, first) in pair.iter_mut().zip(hmac.finalize_reset().into_bytes()) {
             *byte = first;
         }
         Pair(pair)

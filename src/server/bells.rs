@@ -20,15 +20,15 @@ use tokio::sync::Notify;
 
 use super::now;
 
-/// One for the daemon.
+/// Those of all connections: one for the daemon.
 #[derive(Debug)]
-pub(super) struct Alarm {
+pub(super) struct Bells {
     /// By time and number of the connection: at most one of each, its next.
     bells: Mutex<BTreeMap<(Instant, u32), Arc<Notify>>>,
     timer: AsyncFd<OwnedFd>,
 }
 
-impl Alarm {
+impl Bells {
     /// To be called inside the runtime.
     ///
     /// # Errors
@@ -110,25 +110,25 @@ mod tests {
 
     #[test]
     fn it_rings_in_time_whatever_the_order_and_not_what_was_forgotten() {
-        let runtime = server::runtime().unwrap();
+        let runtime = server::runtime::start().unwrap();
         let _entered = runtime.enter();
-        let alarm = Arc::new(Alarm::new().unwrap());
-        let ringing = Arc::clone(&alarm);
+        let all = Arc::new(Bells::new().unwrap());
+        let ringing = Arc::clone(&all);
         runtime.spawn(async move { ringing.ring().await });
         let begun = now();
         let due = |millis| begun + Duration::from_millis(millis);
         let bells = [30, 10, 20, 0].map(|millis| (due(millis), Arc::new(Notify::new())));
         let forgotten = Arc::new(Notify::new());
-        alarm.set(due(5), 9, &forgotten);
+        all.set(due(5), 9, &forgotten);
         for ((due, bell), connection) in bells.iter().zip(1..) {
-            alarm.set(*due, connection, bell);
+            all.set(*due, connection, bell);
         }
-        alarm.forget(due(5), 9);
+        all.forget(due(5), 9);
         for (due, bell) in &bells {
             runtime.block_on(bell.notified());
             assert!(now() >= *due);
         }
-        assert!(alarm.lock().is_empty());
+        assert!(all.lock().is_empty());
         // It would have its permit by now.
         assert_eq!(Arc::strong_count(&forgotten), 1);
     }
