@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Params, Row, StatementStatus};
 
 use super::frozen::Frozen;
-use super::sqlite::{decode, log, open};
+use super::sqlite::{decode, open, wal};
 use super::{Error, reserve};
 use crate::password::tag::TagKey;
 
@@ -443,7 +443,7 @@ impl Open {
     /// Writes the log back, and cuts it if it is longer than so many bytes.
     pub(super) fn write_back(&self, longest_log: u64) -> Result<(), Error> {
         let patience = self.purpose.patience();
-        Ok(log::write_back(
+        Ok(wal::write_back(
             &self.connection,
             &self.path,
             longest_log,
@@ -453,7 +453,7 @@ impl Open {
 
     /// Before a change: cuts a log that has become long, if that can be done.
     pub(super) fn cut_long_log(&self) {
-        log::cut_if_long(&self.connection, &self.path, self.purpose.patience());
+        wal::cut_if_long(&self.connection, &self.path, self.purpose.patience());
     }
 
     /// Closes it where these files lie at the path.
@@ -493,8 +493,8 @@ struct Names {
 impl Names {
     fn of(database: PathBuf) -> Self {
         Self {
-            log: log::beside(&database, "-wal"),
-            index: log::beside(&database, "-shm"),
+            log: wal::beside(&database, "-wal"),
+            index: wal::beside(&database, "-shm"),
             database,
         }
     }
