@@ -4,7 +4,6 @@
 //! it cannot. Before each question it compares the files at the path with those that it opened; it refuses
 //! a database with another identity, and goes back to normal by itself when the cause of a trouble is gone.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -14,6 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Params, Row, StatementStatus};
 
 use super::frozen::Frozen;
+use super::node::Node;
 use super::sqlite::{decode, open, wal};
 use super::{Error, reserve};
 use crate::password::tag::TagKey;
@@ -469,17 +469,14 @@ impl Open {
     }
 }
 
-/// What tells a file from another one of the same name: device and inode.
-type File = (u64, u64);
-
 /// The database with its log and the index of the log. After a rename over one of them, SQLite would
 /// go on with the old file for ever: a restored database, or whatever the command line writes into a new
 /// log, would go unnoticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Files {
-    database: File,
-    log: Option<File>,
-    index: Option<File>,
+    database: Node,
+    log: Option<Node>,
+    index: Option<Node>,
 }
 
 /// Where these files lie.
@@ -502,12 +499,11 @@ impl Names {
 
 impl Files {
     fn at(names: &Names) -> Result<Self, Error> {
-        let file = |found: std::fs::Metadata| (found.dev(), found.ino());
-        let beside = |name: &Path| std::fs::metadata(name).ok().map(file);
+        let beside = |name: &Path| Some(Node::from(&std::fs::metadata(name).ok()?));
         let database = std::fs::metadata(&names.database)
             .map_err(|error| Error::from_metadata(&names.database, error))?;
         Ok(Self {
-            database: file(database),
+            database: Node::from(&database),
             log: beside(&names.log),
             index: beside(&names.index),
         })

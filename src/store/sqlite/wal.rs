@@ -19,7 +19,8 @@ pub const LONGEST_LOG: u64 = 4 << 20;
 /// are done in microseconds.
 const PATIENCE: Duration = Duration::from_millis(30);
 
-/// The file that SQLite puts beside a database: the log itself (`-wal`), or its index (`-shm`).
+/// The file beside a database that is called like it, with an end: SQLite's log (`-wal`) and its index
+/// (`-shm`), and others.
 pub(in crate::store) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(database);
     name.push(suffix);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::super::Error;
-use super::super::{BUSY_TIMEOUT, Store, backup, create, open, schema};
+use super::super::{BUSY_TIMEOUT, Store, backup, create, open, schema, wal};
 use super::RestoreError;
 
 /// What a schema consists of, without what `ANALYZE` and SQLite itself keep beside it.
@@ -63,9 +63,7 @@ fn copy(path: &Path) -> Result<Store, Error> {
 /// A backup has no log beside it, so SQLite need not look for one: nothing is made next to the file, and
 /// it may lie where nothing can be written. A database that was moved aside has one, and needs it.
 fn open_file(path: &Path) -> rusqlite::Result<Connection> {
-    let mut log = OsString::from(path);
-    log.push("-wal");
-    let has_log = std::fs::metadata(PathBuf::from(log)).is_ok_and(|log| log.len() > 0);
+    let has_log = std::fs::metadata(wal::beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
     let parameters = if has_log { "" } else { "?immutable=1" };
     let mut uri = String::from("file:");
     for byte in absolute(path).as_os_str().as_bytes() {
