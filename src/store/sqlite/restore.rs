@@ -289,7 +289,10 @@ impl Restore {
 
     fn new_merge(&self) -> Result<Merge, Error> {
         let tells = match self.current {
-            Current::Same(_) => Some(self.database.as_path()),
+            Current::Same(_) => {
+                self.require_same_file()?;
+                Some(self.database.as_path())
+            }
             Current::Other(_) | Current::Missing | Current::Unreadable { .. } => None,
         };
         Merge::new(&self.backup, tells)
