@@ -431,7 +431,7 @@ fn store_exit(error: &store::Error) -> Exit {
         | E::OwnMailbox { .. }
         | E::Fields { .. }
         | E::LabelTaken { .. } => Exit::Data,
-        E::Create { .. } | E::TargetExists { .. } => Exit::CannotCreate,
+        E::Create { .. } | E::TargetExists { .. } | E::LeftBehind { .. } => Exit::CannotCreate,
         E::Locked { .. } | E::AlreadyEnded { .. } => Exit::TryAgain,
         E::Permission { .. } => Exit::Refused,
         E::SchemaTooNew { .. } => Exit::Config,

@@ -56,6 +56,9 @@ pub enum Error {
     Create { path: PathBuf, source: io::Error },
     #[error("{path:?} exists already")]
     TargetExists { path: PathBuf },
+    /// A new database of that name would take it for its own, and what is in it with it.
+    #[error("{path:?} is left of a database that is not there any more")]
+    LeftBehind { path: PathBuf },
     #[error("SQLite {found} can corrupt a database that two programs write")]
     SqliteTooOld { found: &'static str },
     #[error("the database does not accept the setting {name} = {wanted:?}")]
@@ -148,6 +151,7 @@ impl Error {
             Self::Examine { .. } | Self::Io { .. } => "database_io",
             Self::Create { .. } => "cannot_create",
             Self::TargetExists { .. } => "file_exists",
+            Self::LeftBehind { .. } => "log_left_behind",
             Self::SqliteTooOld { .. } => "sqlite_too_old",
             Self::Setting { .. } => "database_setting",
             Self::Locked { .. } => "database_locked",
@@ -199,6 +203,9 @@ impl Error {
                 Some("the directory must exist, have room, and be yours to write")
             }
             Self::TargetExists { .. } => Some("name a file that does not exist yet"),
+            Self::LeftBehind { .. } => Some(
+                "put that database back, or move this file away; `db restore` does that by itself",
+            ),
             Self::SqliteTooOld { .. } => Some("build with SQLite 3.51.3 or later"),
             Self::Setting { .. } => {
                 Some("keep the database on a local file system, and check who may write it")

@@ -6,13 +6,15 @@
 //! so such a connection answers one question only, and its answer counts if the file has not changed and no
 //! log has come meanwhile. Whoever writes has a log beside the file for as long as that takes.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
+
+use super::node::Node;
+use super::sqlite::wal;
 
 /// What the file was when it was opened.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub(super) struct Frozen {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
-    file: (u64, u64),
+    file: Node,
     length: u64,
     /// Seconds and nanoseconds.
     modified: (i64, i64),
@@ -48,14 +50,12 @@ impl Frozen {
 }
 
 fn seen(path: &Path) -> Option<Seen> {
-    let mut log = OsString::from(path);
-    log.push("-wal");
     let found = fs::metadata(path).ok()?;
-    if fs::symlink_metadata(log).is_ok() {
+    if fs::symlink_metadata(wal::beside(path, "-wal")).is_ok() {
         return None;
     }
     Some(Seen {
-        file: (found.dev(), found.ino()),
+        file: Node::from(&found),
         length: found.len(),
         modified: (found.mtime(), found.mtime_nsec()),
     })

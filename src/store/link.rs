@@ -4,7 +4,6 @@
 //! it cannot. Before each question it compares the files at the path with those that it opened; it refuses
 //! a database with another identity, and goes back to normal by itself when the cause of a trouble is gone.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -14,7 +13,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Params, Row, StatementStatus};
 
 use super::frozen::Frozen;
-use super::sqlite::{decode, log, open};
+use super::node::Node;
+use super::sqlite::{decode, open, wal};
 use super::{Error, reserve};
 use crate::password::tag::TagKey;
 
@@ -443,7 +443,7 @@ impl Open {
     /// Writes the log back, and cuts it if it is longer than so many bytes.
     pub(super) fn write_back(&self, longest_log: u64) -> Result<(), Error> {
         let patience = self.purpose.patience();
-        Ok(log::write_back(
+        Ok(wal::write_back(
             &self.connection,
             &self.path,
             longest_log,
@@ -453,7 +453,7 @@ impl Open {
 
     /// Before a change: cuts a log that has become long, if that can be done.
     pub(super) fn cut_long_log(&self) {
-        log::cut_if_long(&self.connection, &self.path, self.purpose.patience());
+        wal::cut_if_long(&self.connection, &self.path, self.purpose.patience());
     }
 
     /// Closes it where these files lie at the path.
@@ -469,17 +469,14 @@ impl Open {
     }
 }
 
-/// What tells a file from another one of the same name: device and inode.
-type File = (u64, u64);
-
 /// The database with its log and the index of the log. After a rename over one of them, SQLite would
 /// go on with the old file for ever: a restored database, or whatever the command line writes into a new
 /// log, would go unnoticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Files {
-    database: File,
-    log: Option<File>,
-    index: Option<File>,
+    database: Node,
+    log: Option<Node>,
+    index: Option<Node>,
 }
 
 /// Where these files lie.
@@ -493,8 +490,8 @@ struct Names {
 impl Names {
     fn of(database: PathBuf) -> Self {
         Self {
-            log: log::beside(&database, "-wal"),
-            index: log::beside(&database, "-shm"),
+            log: wal::beside(&database, "-wal"),
+            index: wal::beside(&database, "-shm"),
             database,
         }
     }
@@ -502,12 +499,11 @@ impl Names {
 
 impl Files {
     fn at(names: &Names) -> Result<Self, Error> {
-        let file = |found: std::fs::Metadata| (found.dev(), found.ino());
-        let beside = |name: &Path| std::fs::metadata(name).ok().map(file);
+        let beside = |name: &Path| Some(Node::from(&std::fs::metadata(name).ok()?));
         let database = std::fs::metadata(&names.database)
             .map_err(|error| Error::from_metadata(&names.database, error))?;
         Ok(Self {
-            database: file(database),
+            database: Node::from(&database),
             log: beside(&names.log),
             index: beside(&names.index),
         })

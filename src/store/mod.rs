@@ -12,6 +12,7 @@ mod error;
 mod flips;
 mod frozen;
 mod link;
+mod node;
 mod reader;
 mod recorder;
 mod reserve;

@@ -10,7 +10,6 @@
 //! Where somebody else's data grows into the room at this very moment, it is gone; and on a file system that
 //! copies what is written (btrfs) a file that is removed may give up its room later.
 
-use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -18,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, posix_fallocate};
 use nix::sys::statvfs::statvfs;
+
+use super::sqlite::wal;
 
 /// What is kept back, in bytes: revoking takes some 10 KiB, a new log with its index some 40 KiB.
 const SIZE: u64 = 1 << 20;
@@ -27,9 +28,7 @@ const PIECE: u64 = 64 << 10;
 
 /// Beside this database.
 fn name(database: &Path) -> PathBuf {
-    let mut name = OsString::from(database);
-    name.push("-reserve");
-    PathBuf::from(name)
+    wal::beside(database, "-reserve")
 }
 
 /// Room on the file system for whoever is not root, in bytes. `None` where it does not say.

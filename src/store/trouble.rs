@@ -83,6 +83,38 @@ fn a_directory_is_never_made() {
 }
 
 #[test]
+fn the_log_of_a_database_that_is_gone_never_becomes_that_of_a_new_one() {
+    let site = Site::new();
+    let copy = site.beside("copy.db");
+    // As an operator may do it: the daemon is up, and only the database is removed.
+    let store = site.store();
+    fs::remove_file(&site.path).unwrap();
+    for name in ["test.db-wal", "test.db-shm"] {
+        let refused = Store::open_or_create(&site.path, at(50));
+        assert!(
+            matches!(&refused, Err(Error::LeftBehind { path }) if *path == site.beside(name)),
+            "{refused:?}"
+        );
+        assert!(!site.path.exists(), "{name}");
+        fs::remove_file(site.beside(name)).unwrap();
+    }
+    fs::write(site.beside("test.db-journal"), "").unwrap();
+    Store::open_or_create(&site.path, at(50)).unwrap_err();
+    fs::remove_file(site.beside("test.db-journal")).unwrap();
+    let (new, created) = Store::open_or_create(&site.path, at(50)).unwrap();
+    assert_eq!(created, Created::Yes);
+    assert_eq!(new.mailboxes().unwrap(), []);
+    // Nor that of a backup, which is a database one day.
+    fs::write(site.beside("copy.db-wal"), "").unwrap();
+    let refused = store.backup(&copy);
+    assert!(
+        matches!(refused, Err(Error::LeftBehind { .. })),
+        "{refused:?}"
+    );
+    assert!(!copy.exists());
+}
+
+#[test]
 fn wider_permissions_are_reported_and_not_refused() {
     let site = Site::new();
     fs::set_permissions(site.directory.path(), fs::Permissions::from_mode(0o700)).unwrap();

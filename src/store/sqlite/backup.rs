@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row};
 
 use super::super::{Candidate, Error};
 use super::new_file::{NewFile, sync_directory};
-use super::{Store, decode, list, open};
+use super::{Store, decode, list, open, wal};
 use crate::model::{AccessId, Person};
 use crate::password::phc;
 
@@ -23,9 +23,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::TargetExists`], [`Error::Create`]; whatever else happens, no half copy is left behind.
+    /// [`Error::TargetExists`], [`Error::LeftBehind`], [`Error::Create`]; whatever else happens, no half copy is left behind.
     pub fn backup(&self, to: &Path) -> Result<(), Error> {
         let mut file = NewFile::create(to)?;
+        wal::require_none(to)?;
         file.fill(&self.copy()?)?;
         sync_directory(to)?;
         file.keep();

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, params};
 
 use super::super::Error;
+use super::super::node::Node;
 use super::new_file::{NewFile, directory_of, failed_to_create, sync_directory};
-use super::{Store, open, schema};
+use super::{Store, open, schema, wal};
 use crate::model::Timestamp;
 use crate::password::tag::TagKey;
 use crate::random;
@@ -29,7 +30,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Store::open`]; [`Error::Create`] if the directory is missing or cannot be written.
+    /// As [`Store::open`]; [`Error::Create`] if the directory is missing or cannot be written;
+    /// [`Error::LeftBehind`] if there is the log of another one, and not the other one.
     pub fn open_or_create(path: &Path, now: Timestamp) -> Result<(Self, Created), Error> {
         match Self::open(path) {
             Err(Error::Missing { .. }) => {}
@@ -39,6 +41,8 @@ impl Store {
             Ok(()) => Created::Yes,
             // Somebody else was faster: theirs is the database.
             Err(Error::TargetExists { .. }) => Created::No,
+            // And the log that lies there is the log of theirs.
+            Err(Error::LeftBehind { .. }) if Node::at(path)?.is_some() => Created::No,
             Err(error) => return Err(error),
         };
         Ok((Self::open(path)?, created))
@@ -46,7 +50,9 @@ impl Store {
 }
 
 fn create(path: &Path, now: Timestamp) -> Result<(), Error> {
-    name(finished(path, &in_memory(path, now)?)?, path)
+    let new = finished(path, &in_memory(path, now)?)?;
+    wal::require_none(path)?;
+    name(new, path)
 }
 
 /// The database for `path`, whole, its owner's already, and under another name yet.

@@ -4,7 +4,7 @@
 //! brings the tables up to date, `mailbox`, `person`, `access`, `device` and `secret` change them,
 //! `event` keeps the audit log, `uses` and `prune` are what the daemon writes, `decode` and `list` turn
 //! rows into domain types or refuse them, `neighbours` says whether it can be believed that there is none,
-//! `backup` copies and checks the whole, `restore` puts such a copy in its place again, `log` keeps the
+//! `backup` copies and checks the whole, `restore` puts such a copy in its place again, `wal` keeps the
 //! write-ahead log short.
 
 mod access;
@@ -16,7 +16,6 @@ pub(super) mod decode;
 mod device;
 mod event;
 mod list;
-pub(super) mod log;
 mod mailbox;
 pub(super) mod neighbours;
 mod new_file;
@@ -31,6 +30,7 @@ mod secret;
 #[cfg(test)]
 mod size;
 mod uses;
+pub(super) mod wal;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,12 +40,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use create::{Created, Exposed, exposed};
 pub use device::{NewDevice, Revoked, Selection};
 pub use event::EventFilter;
-pub use log::LONGEST_LOG;
 pub(super) use prune::prune;
 pub use restore::{Living, Outcome, Restore, RestoreError, Unknown, Wishes};
 pub use schema::migrate;
 pub use secret::NewSecret;
 pub(super) use uses::{record_attempts, record_uses};
+pub use wal::LONGEST_LOG;
 
 use super::Error;
 use crate::password::tag::TagKey;
@@ -84,7 +84,7 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let mut connection = open::connect(path, BUSY_TIMEOUT)?;
         // The daemon checkpoints, so that no commit that a human waits for pays for it, unless the log
-        // has become long (see `log`). While no daemon runs it stays small all the same: the last
+        // has become long (see `wal`). While no daemon runs it stays small all the same: the last
         // connection to close writes it back and deletes it, whatever this setting says.
         open::set(&connection, "wal_autocheckpoint", "0")?;
         schema::bring_up_to_date(&mut connection, path)?;
@@ -136,7 +136,7 @@ impl Store {
     /// it commits, and it waits for another writer at its beginning or not at all.
     fn begin(&mut self) -> Result<Transaction<'_>, Error> {
         if let Some(path) = &self.path {
-            log::cut_if_long(&self.connection, path, BUSY_TIMEOUT);
+            wal::cut_if_long(&self.connection, path, BUSY_TIMEOUT);
         }
         Ok(self
             .connection

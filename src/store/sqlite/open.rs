@@ -66,25 +66,34 @@ pub(in crate::store) fn connect(path: &Path, busy_timeout: Duration) -> Result<C
 
 /// Opens an existing database of ours that nobody can write, without locks and without its log.
 pub(in crate::store) fn connect_frozen(path: &Path) -> Result<Connection, Error> {
-    let mut name = String::from("file:");
-    for byte in path.as_os_str().as_bytes() {
-        // A byte that means nothing in a name of this kind, or its number.
-        let plain = byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
-        let _ = match plain {
-            true => write!(name, "{}", char::from(*byte)),
-            false => write!(name, "%{byte:02x}"),
-        };
-    }
-    name.push_str("?immutable=1");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = Connection::open_with_flags(name, flags)
+    let connection = Connection::open_with_flags(uri(path, "immutable=1"), flags)
         .map_err(|error| Error::while_opening(path, error))?;
     configure(&connection, path, Duration::ZERO)?;
     require_ours(&connection, path)?;
     Ok(connection)
+}
+
+/// What SQLite calls a file together with parameters of its own, such as `immutable=1`.
+pub(super) fn uri(path: &Path, parameters: &str) -> String {
+    // With an authority, an empty one: else a path that begins with two slashes would name one.
+    let scheme = if path.is_absolute() {
+        "file://"
+    } else {
+        "file:"
+    };
+    let mut uri = String::from(scheme);
+    for byte in path.as_os_str().as_bytes() {
+        // A byte that means nothing in a name of this kind, or its number. Writing to a string cannot fail.
+        let _ = match byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            true => write!(uri, "{}", char::from(*byte)),
+            false => write!(uri, "%{byte:02x}"),
+        };
+    }
+    uri + "?" + parameters
 }
 
 /// Refuses what another program made.
@@ -228,6 +237,22 @@ pub(super) fn identity_of(random: [u8; 12], tag_key: &TagKey) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_byte_of_a_path_is_taken_for_a_part_of_the_uri_around_it() {
+        for (path, wanted) in [
+            ("/var/lib/d.db", "file:///var/lib/d.db?mode=rw"),
+            ("//var/d.db", "file:////var/d.db?mode=rw"),
+            ("a/d-1_2.db", "file:a/d-1_2.db?mode=rw"),
+            ("file:x", "file:file%3ax?mode=rw"),
+            (
+                "/a b?c#d%41&e=\u{e4}",
+                "file:///a%20b%3fc%23d%2541%26e%3d%c3%a4?mode=rw",
+            ),
+        ] {
+            assert_eq!(uri(Path::new(path), "mode=rw"), wanted);
+        }
+    }
 
     #[test]
     fn a_sqlite_before_3_51_3_is_refused_and_the_bundled_one_is_not() {

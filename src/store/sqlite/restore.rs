@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::backup::Backup;
 
+use super::super::node::Node;
 use super::super::{AccessListRow, DeviceRow, Error};
 use super::{Revoked, Store, backup, create, open};
 use crate::model::{Actor, Mailbox, Person, Timestamp};
@@ -176,9 +177,6 @@ enum Current {
     },
 }
 
-/// What tells a file from another one of the same name: device and inode.
-type File = (u64, u64);
-
 /// A backup that was read and found whole, and what lies in the place that it is for.
 #[derive(Debug)]
 pub struct Restore {
@@ -187,7 +185,7 @@ pub struct Restore {
     then: Living,
     database: PathBuf,
     /// The file that was looked at, if there was one.
-    file: Option<File>,
+    file: Option<Node>,
     current: Current,
 }
 
@@ -200,8 +198,8 @@ impl Restore {
     /// the current database from being opened although it may be whole: permissions, a lock, a newer
     /// schema.
     pub fn prepare(file: &Path, database: &Path) -> Result<Self, RestoreError> {
-        let here = aside::file(database)?;
-        if here.is_some() && aside::file(file).is_ok_and(|file| file == here) {
+        let here = Node::at(database)?;
+        if here.is_some() && Node::at(file).is_ok_and(|file| file == here) {
             return Err(RestoreError::SameFile {
                 path: file.to_owned(),
             });
@@ -211,7 +209,7 @@ impl Restore {
         let database = database
             .canonicalize()
             .unwrap_or_else(|_| database.to_owned());
-        let file = aside::file(&database)?;
+        let file = Node::at(&database)?;
         let current = match file {
             Some(_) => look_at(&database, &backup)?,
             None => Current::Missing,
@@ -279,9 +277,22 @@ impl Restore {
         }
     }
 
+    /// While somebody was asked, another database may have come there, or this one gone.
+    fn require_same_file(&self) -> Result<(), Error> {
+        let path = self.database.clone();
+        match Node::at(&self.database)? {
+            found if found == self.file => Ok(()),
+            Some(_) => Err(Error::Replaced { path }),
+            None => Err(Error::Missing { path }),
+        }
+    }
+
     fn new_merge(&self) -> Result<Merge, Error> {
         let tells = match self.current {
-            Current::Same(_) => Some(self.database.as_path()),
+            Current::Same(_) => {
+                self.require_same_file()?;
+                Some(self.database.as_path())
+            }
             Current::Other(_) | Current::Missing | Current::Unreadable { .. } => None,
         };
         Merge::new(&self.backup, tells)
@@ -311,11 +322,7 @@ impl Restore {
         now: Timestamp,
     ) -> Result<Outcome, RestoreError> {
         let mut live = Store::open(&self.database)?;
-        // While somebody was asked, another database may have come there.
-        if aside::file(&self.database)? != self.file {
-            let path = self.database.clone();
-            return Err(Error::Replaced { path }.into());
-        }
+        self.require_same_file()?;
         // Under a write-ahead log the size of pages cannot change; SQLite would call that read-only.
         if page_size(&live)? != page_size(&merge.store)? {
             return Err(Error::Setting {
@@ -341,7 +348,8 @@ impl Restore {
     /// that is *try later* for the daemon, and the other order could give it the old log with the new file.
     fn place(&self, merged: &Store) -> Result<Option<PathBuf>, RestoreError> {
         let new = create::finished(&self.database, &merged.connection)?;
-        let aside = aside::move_away(&self.database, self.file)?;
+        self.require_same_file()?;
+        let aside = aside::move_away(&self.database)?;
         match (create::name(new, &self.database), aside) {
             (Ok(()), aside) => Ok(aside),
             (Err(error), None) => Err(error.into()),

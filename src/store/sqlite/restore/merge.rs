@@ -2,7 +2,6 @@
 //! is `merge.sql`, which says what becomes of which row.
 
 use std::collections::BTreeSet;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rusqlite::backup::Backup;
@@ -11,7 +10,7 @@ use rusqlite::params;
 
 use super::super::super::{DeviceRow, Error};
 use super::super::event::Line;
-use super::super::{BUSY_TIMEOUT, Store, backup, create};
+use super::super::{BUSY_TIMEOUT, Store, backup, create, open};
 use super::{Living, Outcome, RestoreError};
 use crate::model::{Action, Actor, DeviceId, Timestamp};
 
@@ -74,8 +73,9 @@ impl Merge {
     pub(super) fn new(backup: &Store, current: Option<&Path>) -> Result<Self, Error> {
         let mut connection = backup.copy()?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        let path = current.map_or(&b":memory:"[..], |path| path.as_os_str().as_bytes());
-        connection.execute("ATTACH ?1 AS cur", [path])?;
+        // One that has gone is not made: without a mode, SQLite would make an empty one.
+        let name = current.map_or(":memory:".to_owned(), |path| open::uri(path, "mode=rw"));
+        connection.execute("ATTACH ?1 AS cur", [name])?;
         if current.is_none() {
             let empty = create::without_rows(Path::new(":memory:"))?;
             let all = Backup::new_with_names(&empty, "main", &mut connection, "cur")?;

@@ -1,14 +1,11 @@
 //! The file that is to be restored: read once, into memory, and never written.
 
-use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::super::Error;
-use super::super::{BUSY_TIMEOUT, Store, backup, create, open, schema};
+use super::super::{BUSY_TIMEOUT, Store, backup, create, open, schema, wal};
 use super::RestoreError;
 
 /// What a schema consists of, without what `ANALYZE` and SQLite itself keep beside it.
@@ -61,37 +58,20 @@ fn copy(path: &Path) -> Result<Store, Error> {
 }
 
 /// A backup has no log beside it, so SQLite need not look for one: nothing is made next to the file, and
-/// it may lie where nothing can be written. A database that was moved aside has one, and needs it.
+/// it may lie where nothing can be written. A database that was moved aside has one, and needs it; there
+/// SQLite makes the index of the log, if it is missing.
 fn open_file(path: &Path) -> rusqlite::Result<Connection> {
-    let mut log = OsString::from(path);
-    log.push("-wal");
-    let has_log = std::fs::metadata(PathBuf::from(log)).is_ok_and(|log| log.len() > 0);
-    let parameters = if has_log { "" } else { "?immutable=1" };
-    let mut uri = String::from("file:");
-    for byte in absolute(path).as_os_str().as_bytes() {
-        // Writing to a string cannot fail.
-        let _ = match byte {
-            b'/' | b'-' | b'.' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {
-                write!(uri, "{}", char::from(*byte))
-            }
-            other => write!(uri, "%{other:02x}"),
-        };
-    }
-    uri += parameters;
+    let has_log = std::fs::metadata(wal::beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    let mode = if has_log { "mode=ro" } else { "immutable=1" };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = Connection::open_with_flags(OsString::from_vec(uri.into_bytes()), flags)?;
+    let connection = Connection::open_with_flags(open::uri(path, mode), flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     open::set(&connection, "trusted_schema", "OFF")?;
     open::set(&connection, "cell_size_check", "ON")?;
     Ok(connection)
-}
-
-/// A URI with one slash at its beginning names no host.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Tables, indexes and triggers, word by word: a trigger of somebody else's would go on working in the

@@ -462,6 +462,60 @@ fn a_reader_that_is_open_sees_it_at_the_next_question() {
 }
 
 #[test]
+fn a_database_that_goes_or_is_replaced_while_somebody_is_asked_is_told_and_nothing_is_made() {
+    let site = Site::new();
+    site.backup();
+    let other = site.beside("other.db");
+    for replaced in [false, true] {
+        let restore = Restore::prepare(&site.beside("backup.db"), &site.path).unwrap();
+        drop(Store::open_or_create(&other, at(0)).unwrap());
+        fs::remove_file(&site.path).unwrap();
+        if replaced {
+            fs::rename(&other, &site.path).unwrap();
+        }
+        let there = fs::read(&site.path).ok();
+        let refused = restore.run(Wishes::default(), &root(), at(THEN));
+        let is_told = match &refused {
+            Err(RestoreError::Database(Error::Replaced { .. })) => replaced,
+            Err(RestoreError::Database(Error::Missing { .. })) => !replaced,
+            _ => false,
+        };
+        assert!(is_told, "{refused:?}");
+        assert_eq!(fs::read(&site.path).ok(), there);
+        // As it was, for the second round.
+        fs::copy(site.beside("backup.db"), &site.path).unwrap();
+        for end in ["test.db-wal", "test.db-shm"] {
+            let _ = fs::remove_file(site.beside(end));
+        }
+    }
+}
+
+#[test]
+fn a_backup_may_have_any_path() {
+    let site = Site::new();
+    let name = "a b?c=d&e#f%41\u{e4}\n.db";
+    let backup = site.beside(name);
+    fs::rename(site.backup(), &backup).unwrap();
+    let doubled = PathBuf::from(format!("/{}", backup.display()));
+    assert!(doubled.to_str().unwrap().starts_with("//"));
+    for path in [backup, doubled] {
+        let restore = Restore::prepare(&path, &site.path).unwrap();
+        restore.run(Wishes::default(), &root(), at(THEN)).unwrap();
+        let frozen = open::connect_frozen(&path).unwrap();
+        let devices: i64 = frozen
+            .query_row("SELECT count(*) FROM device_password", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(devices, 2);
+    }
+    // And so may the database, whose path is attached.
+    let database = site.beside("x y?z#%20.db");
+    fs::rename(&site.path, &database).unwrap();
+    let restore = Restore::prepare(&site.beside(name), &database).unwrap();
+    assert_eq!(restore.unknown(), None);
+    restore.run(Wishes::default(), &root(), at(THEN)).unwrap();
+}
+
+#[test]
 fn another_database_is_replaced_only_if_somebody_says_what_becomes_of_revocations() {
     let (site, other) = (Site::new(), Site::new());
     fs::rename(other.backup(), site.beside("backup.db")).unwrap();

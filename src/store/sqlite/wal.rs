@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::super::Error;
+
 /// Bytes of the log at which it is cut: half of the 8 MiB that it should never exceed, so that a big change
 /// has room. SQLite's own default is 1 MiB of our pages; but there is a daemon that writes back before.
 pub const LONGEST_LOG: u64 = 4 << 20;
@@ -19,11 +21,31 @@ pub const LONGEST_LOG: u64 = 4 << 20;
 /// are done in microseconds.
 const PATIENCE: Duration = Duration::from_millis(30);
 
-/// The file that SQLite puts beside a database: the log itself (`-wal`), or its index (`-shm`).
+/// The file beside a database that is called like it, with an end: SQLite's log (`-wal`) and its index
+/// (`-shm`), and others.
 pub(in crate::store) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(database);
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// What SQLite takes for a part of any database of that name: the log, its index, and what it keeps where a
+/// database has no log, in order to undo a change.
+pub(super) const ENDS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Refuses a name for a new database beside which something of an old one lies. In its log are rows of the
+/// old one, passwords that were revoked later perhaps; and somebody may still want them.
+///
+/// # Errors
+///
+/// [`Error::LeftBehind`]. Not moved out of the way here: one who makes the same database at the same moment
+/// may have a log there already.
+pub(super) fn require_none(database: &Path) -> Result<(), Error> {
+    let mut found = ENDS.map(|end| beside(database, end)).into_iter();
+    match found.find(|path| std::fs::symlink_metadata(path).is_ok()) {
+        Some(path) => Err(Error::LeftBehind { path }),
+        None => Ok(()),
+    }
 }
 
 /// Writes the log back as far as nobody is in the way; one of more than `longest` bytes is also cut to
