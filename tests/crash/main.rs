@@ -34,6 +34,8 @@ mod power;
 mod recording;
 mod site;
 mod tape;
+#[path = "../support/tested.rs"]
+mod tested;
 #[path = "../support/wait.rs"]
 #[expect(
     clippy::disallowed_methods,

@@ -17,10 +17,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::judge::Answer;
-use crate::{now, wait};
-
-/// The program under test.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_dovelatch");
+use crate::{now, tested, wait};
 
 /// Whose the database is if root runs the tests: a number that is nobody's.
 const OWNER: u32 = 47_110;
@@ -81,7 +78,7 @@ impl Site {
     }
 
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = tested::command();
         command
             .arg("--config")
             .arg(self.path().join("dovelatch.toml"))

@@ -44,6 +44,8 @@ mod peer;
 mod process;
 mod read_only;
 mod replaced;
+#[path = "../support/tested.rs"]
+mod tested;
 #[path = "../support/wait.rs"]
 #[expect(
     clippy::disallowed_methods,

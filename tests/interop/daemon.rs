@@ -11,7 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::machine::greets;
-use crate::site::{DOVELATCH, Site};
+use crate::site::Site;
+use crate::tested::{self, PROGRAM};
 use crate::wait::{LONG, until};
 
 #[derive(Debug)]
@@ -22,9 +23,9 @@ pub struct Daemon {
 impl Daemon {
     /// Binds its sockets itself.
     pub fn start(site: &Site) -> Self {
-        let mut command = Command::new("setpriv");
+        let mut command = tested::started_by("setpriv");
         command
-            .args(["--pdeathsig", "KILL", DOVELATCH])
+            .args(["--pdeathsig", "KILL", PROGRAM])
             .stdin(Stdio::null())
             .stdout(log(site))
             .stderr(log(site));
@@ -107,12 +108,12 @@ impl Held {
             }
             None => Stdio::null(),
         };
-        let mut command = Command::new("setpriv");
+        let mut command = tested::started_by("setpriv");
         command
             .args(["--pdeathsig", "KILL", "sh", "-c", HAND_OVER])
             .arg(site.path("log/dovelatch.log"))
             .args([&names.len().to_string(), &names.join(":")])
-            .arg(DOVELATCH)
+            .arg(PROGRAM)
             .stdin(handed(0))
             .stdout(handed(1))
             .stderr(handed(2));

@@ -37,6 +37,8 @@ mod service;
 mod site;
 mod submission;
 mod systemd;
+#[path = "../support/tested.rs"]
+mod tested;
 #[path = "../support/tree.rs"]
 mod tree;
 mod units;

@@ -37,6 +37,8 @@ mod dice;
 mod peer;
 mod site;
 mod statistics;
+#[path = "../support/tested.rs"]
+mod tested;
 mod times;
 #[path = "../support/wait.rs"]
 mod wait;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use dovelatch::admin::{Admin, Issued};
@@ -17,7 +17,7 @@ use dovelatch::store::{IfThere, Store};
 use tempfile::TempDir;
 
 use crate::peer::Peer;
-use crate::wait;
+use crate::{tested, wait};
 
 /// Mailboxes beside those of the cases, so that the database is no single page. Their names are the even
 /// numbers; an odd one lies between two of them, and there is none.
@@ -143,10 +143,9 @@ impl Site {
              failure_delay = {failure_delay:?}\n"
         );
         fs::write(&file, text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_dovelatch"))
+        let child = tested::command()
             .arg("serve")
             .env("DOVELATCH_CONFIG", &file)
-            .env_remove("DOVELATCH_DATABASE")
             .stderr(Stdio::null())
             .spawn()
             .unwrap();

@@ -31,6 +31,8 @@ mod program;
 mod shown;
 mod site;
 mod source;
+#[path = "../support/tested.rs"]
+mod tested;
 #[path = "../support/wait.rs"]
 mod wait;
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::wait;
+use crate::{tested, wait};
 
 /// Whoever the daemon becomes where root starts it (`nobody` on Debian).
 const OWNER: u32 = 65_534;
@@ -50,11 +50,10 @@ impl Site {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dovelatch"));
+        let mut command = tested::command();
         command
             .args(arguments)
             .env("DOVELATCH_CONFIG", self.path().join("dovelatch.toml"))
-            .env_remove("DOVELATCH_DATABASE")
             .current_dir(self.path())
             .stdin(Stdio::null());
         command

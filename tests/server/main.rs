@@ -32,6 +32,8 @@ mod secrets;
 mod site;
 mod sockets;
 mod strangers;
+#[path = "../support/tested.rs"]
+mod tested;
 #[path = "../support/wait.rs"]
 #[expect(clippy::disallowed_methods, reason = "how long a test has waited")]
 mod wait;
