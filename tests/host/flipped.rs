@@ -6,6 +6,7 @@ use libtest_mimic::Trial;
 
 use crate::client::{Answer, Client, WRONG};
 use crate::daemon::Daemon;
+use crate::dice::Dice;
 use crate::host::Host;
 use crate::trial;
 
@@ -18,32 +19,20 @@ pub(crate) fn trials() -> Vec<Trial> {
     )]
 }
 
-/// Numbers that are the same each time (xorshift64).
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
-    }
-}
-
 fn flipped() {
     let host = Host::new();
     let passwords: Vec<String> = (0..12)
         .map(|number| host.issue(&format!("device {number}")))
         .collect();
     let whole = fs::read(host.database()).unwrap();
-    let mut random = Seeded(0x5eed);
+    let mut dice = Dice::new(0x5eed); // The same bytes each time.
     let mut counts = [0_u32; 3];
     let (mut denied, mut allowed) = (Vec::new(), Vec::new());
     let mut daemon = Daemon::start(&host);
     let mut client = Client::new(&host);
     for _ in 0..FLIPS {
         let mut bytes = whole.clone();
-        let (index, flip) = (random.below(bytes.len()), random.below(255) + 1);
+        let (index, flip) = (dice.below(bytes.len()), dice.below(255) + 1);
         bytes[index] ^= u8::try_from(flip).unwrap();
         let new = host.place().join("new.db");
         fs::write(&new, &bytes).unwrap();

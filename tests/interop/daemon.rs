@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::child::KilledOnDrop;
 use crate::machine::greets;
 use crate::site::Site;
 use crate::tested::{self, PROGRAM};
@@ -17,7 +18,7 @@ use crate::wait::{LONG, until};
 
 #[derive(Debug)]
 pub struct Daemon {
-    process: Child,
+    process: KilledOnDrop,
 }
 
 impl Daemon {
@@ -39,7 +40,9 @@ impl Daemon {
             .arg("serve")
             .spawn()
             .expect("setpriv is a part of util-linux");
-        let mut daemon = Self { process };
+        let mut daemon = Self {
+            process: KilledOnDrop(process),
+        };
         for (_, socket) in site.sockets() {
             until(&format!("a greeting on {}", socket.display()), LONG, || {
                 let exit = daemon.process.try_wait().expect("our own child");
@@ -58,13 +61,6 @@ impl Daemon {
             self.process.try_wait().expect("our child")
         });
         assert!(status.success(), "{status}");
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _already_gone = self.process.kill();
-        let _status = self.process.wait();
     }
 }
 

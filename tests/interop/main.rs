@@ -21,6 +21,8 @@
 )]
 
 mod away;
+#[path = "../support/child.rs"]
+mod child;
 mod conversation;
 mod daemon;
 mod delegation;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use dovelatch::admin::{Admin, Issued};
@@ -16,6 +16,7 @@ use dovelatch::secret::Secret;
 use dovelatch::store::{IfThere, Store};
 use tempfile::TempDir;
 
+use crate::child::KilledOnDrop;
 use crate::peer::Peer;
 use crate::{tested, wait};
 
@@ -149,7 +150,10 @@ impl Site {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let daemon = Daemon { child, socket };
+        let daemon = Daemon {
+            _process: KilledOnDrop(child),
+            socket,
+        };
         wait::until("the socket", wait::LONG, || {
             daemon.socket.exists().then_some(())
         });
@@ -157,22 +161,14 @@ impl Site {
     }
 }
 
-/// Killed when dropped.
 pub(crate) struct Daemon {
-    child: Child,
+    _process: KilledOnDrop,
     socket: PathBuf,
 }
 
 impl Daemon {
     pub(crate) fn peer(&self) -> Peer {
         Peer::connect(&self.socket)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
