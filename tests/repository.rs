@@ -201,6 +201,26 @@ fn every_source_that_is_cited_can_be_read() {
     assert_nowhere(&papers.each_ref().map(String::as_str));
 }
 
+/// All others start the program by `tests/support/tested.rs`, which takes what the environment of whoever runs
+/// the tests would have them change; the command line's own tests take all of the environment.
+#[test]
+fn the_tests_start_the_program_by_one_helper() {
+    let mut found = Vec::new();
+    let word = ["CARGO_BIN", "_EXE"].concat();
+    for file in files(&Path::new(ROOT).join("tests")) {
+        // Not text: nothing to read in it.
+        let Ok(text) = fs::read_to_string(&file) else {
+            continue;
+        };
+        if text.contains(&word) {
+            let path = file.strip_prefix(ROOT).expect("below it");
+            found.push(path.display().to_string());
+        }
+    }
+    found.sort();
+    assert_eq!(found, ["tests/cli/sandbox.rs", "tests/support/tested.rs"]);
+}
+
 /// None of these words is in any file.
 fn assert_nowhere(words: &[&str]) {
     let mut found = Vec::new();

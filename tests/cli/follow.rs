@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 
+use crate::child::KilledOnDrop;
 use crate::sandbox::Sandbox;
 
 /// How often the output is looked at, 10 ms apart: 10 s in all.
@@ -25,12 +26,13 @@ fn log_follows_what_happens() -> Result<(), Failed> {
     let mut sandbox = Sandbox::new()?;
     sandbox.run("dovelatch mailbox add ana@example.org")?;
     let followed = sandbox.path().join("followed");
-    let mut child = sandbox
+    let follower = sandbox
         .command()
         .args(["log", "--follow", "--since", "1h", "--json"])
         .stdout(fs::File::create(&followed)?)
         .stdin(Stdio::null())
         .spawn()?;
+    let _follower = KilledOnDrop(follower);
     let lines = |number: usize| -> Result<Vec<String>, Failed> {
         for _ in 0..LOOKS {
             let text = fs::read_to_string(&followed)?;
@@ -41,14 +43,10 @@ fn log_follows_what_happens() -> Result<(), Failed> {
         }
         Err(format!("there never were {number} lines").into())
     };
-    let seen = lines(1).and_then(|first| {
-        sandbox.run("dovelatch mailbox add bob@example.org")?;
-        sandbox.run("dovelatch add bob@example.org phone")?;
-        Ok((first, lines(3)?))
-    });
-    child.kill()?;
-    child.wait()?;
-    let (first, all) = seen?;
+    let first = lines(1)?;
+    sandbox.run("dovelatch mailbox add bob@example.org")?;
+    sandbox.run("dovelatch add bob@example.org phone")?;
+    let all = lines(3)?;
     assert!(matches!(first.as_slice(), [only] if only.contains("ana@example.org")));
     assert_eq!(all.len(), 3, "{all:?}");
     for (line, word) in all.iter().zip(["ana@", "mailbox-added", "issued"]) {

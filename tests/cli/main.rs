@@ -19,6 +19,8 @@
 //! appear, and commands may use them), `[TIME]`, `[SIZE]`, `[DIR]` and `old-[RANDOM]`. `UPDATE_EXPECTED=1` writes what was said
 //! into the files; read the difference before you commit it.
 
+#[path = "../support/child.rs"]
+mod child;
 mod follow;
 #[path = "../support/program.rs"]
 mod program;

@@ -24,13 +24,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::Failed;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use crate::child::KilledOnDrop;
 use crate::program;
 use crate::varying::Varying;
 
@@ -47,13 +48,14 @@ const NOBODY: u32 = 65_534;
 const LOOKS: u32 = 1_000;
 
 pub(crate) struct Sandbox {
+    /// Before the directory, which goes when nobody writes there any more.
+    daemon: Option<KilledOnDrop>,
     directory: TempDir,
     program: PathBuf,
     varying: Varying,
     unprivileged: bool,
     temporary: Option<PathBuf>,
     lock: Option<Connection>,
-    daemon: Option<Child>,
 }
 
 impl Sandbox {
@@ -248,7 +250,7 @@ impl Sandbox {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        self.daemon = Some(command.spawn()?);
+        self.daemon = Some(KilledOnDrop(command.spawn()?));
         for _ in 0..LOOKS {
             if UnixStream::connect(self.path().join("auth")).is_ok() {
                 return Ok(());
@@ -283,15 +285,6 @@ impl Sandbox {
         said.lines()
             .map(|line| format!("{mark} {line}").trim_end().to_owned() + "\n")
             .collect()
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        if let Some(daemon) = &mut self.daemon {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
     }
 }
 

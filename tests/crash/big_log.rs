@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use dovelatch::model::{Actor, Limits, Mailbox, Via};
 use dovelatch::store::{IfThere, Revoked, Store};
 use rusqlite::Connection;
 
+use crate::child::KilledOnDrop;
 use crate::judge::Answer;
 use crate::site::{Site, timed};
 use crate::{Extent, tell, wait};
@@ -44,30 +45,19 @@ pub(crate) fn read_for_ever(database: &Path) -> ExitCode {
     }
 }
 
-/// That program. Killed when dropped: nobody writes the log back then.
-struct Stranger(Child);
-
-impl Stranger {
-    fn reading(site: &Site) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .env(SWITCH, site.database())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = std::io::BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut said, &mut line).unwrap();
-        assert_eq!(line, "reading\n");
-        Self(child)
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// That program. It is killed: nobody writes the log back then.
+fn stranger(site: &Site) -> KilledOnDrop {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .env(SWITCH, site.database())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+    assert_eq!(line, "reading\n");
+    KilledOnDrop(child)
 }
 
 fn admin(site: &Site) -> Admin {
@@ -98,7 +88,7 @@ pub(crate) fn back_soon() {
         let (site, password) = site();
         let daemon = site.start();
         assert_eq!(site.ask_until_told(ANA, &password, wait::LONG), Answer::In);
-        let stranger = Stranger::reading(&site);
+        let reading = stranger(&site);
         let mut revoked = Vec::new();
         {
             let mut admin = admin(&site);
@@ -120,7 +110,7 @@ pub(crate) fn back_soon() {
             revoked.push(String::from_utf8(lost.password.expose().to_vec()).unwrap());
         }
         daemon.kill();
-        drop(stranger);
+        drop(reading);
         let log = length(&site.log());
         assert!(log >= wanted, "the log has {log} bytes");
         let (daemon, took) = timed(|| {

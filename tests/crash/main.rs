@@ -26,6 +26,8 @@
 )]
 
 mod big_log;
+#[path = "../support/child.rs"]
+mod child;
 mod dice;
 mod judge;
 mod kills;
@@ -34,6 +36,10 @@ mod power;
 mod recording;
 mod site;
 mod tape;
+#[path = "../support/tested.rs"]
+mod tested;
+#[path = "../support/trial.rs"]
+mod trial;
 #[path = "../support/wait.rs"]
 #[expect(
     clippy::disallowed_methods,
@@ -45,7 +51,9 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
+
+use trial::trial;
 
 fn main() -> ExitCode {
     if let Some(database) = setting(big_log::SWITCH) {
@@ -94,14 +102,6 @@ fn main() -> ExitCode {
         ),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-/// A test that has failed if it panics.
-fn trial(name: &str, test: fn()) -> Trial {
-    Trial::test(name, move || {
-        test();
-        Ok(())
-    })
 }
 
 /// How much of it.

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -16,11 +16,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::child::KilledOnDrop;
 use crate::judge::Answer;
-use crate::{now, wait};
-
-/// The program under test.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_dovelatch");
+use crate::{now, tested, wait};
 
 /// Whose the database is if root runs the tests: a number that is nobody's.
 const OWNER: u32 = 47_110;
@@ -81,7 +79,7 @@ impl Site {
     }
 
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = tested::command();
         command
             .arg("--config")
             .arg(self.path().join("dovelatch.toml"))
@@ -118,9 +116,7 @@ impl Site {
         let mut command = self.command();
         command.arg("serve").stderr(log);
         prepare(&mut command);
-        Daemon {
-            child: command.spawn().unwrap(),
-        }
+        Daemon(KilledOnDrop(command.spawn().unwrap()))
     }
 
     /// Connects. An error while there is no daemon.
@@ -144,34 +140,25 @@ impl Site {
     }
 }
 
-/// `dovelatch serve`. Killed when dropped.
-pub(crate) struct Daemon {
-    child: Child,
-}
+/// `dovelatch serve`.
+pub(crate) struct Daemon(KilledOnDrop);
 
 impl Daemon {
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.0.id()
     }
 
     /// SIGKILL, and waits for the end.
     pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap());
         kill(pid, Signal::SIGTERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        assert!(self.0.wait().unwrap().success());
     }
 }
 

@@ -21,6 +21,8 @@ mod dialogue;
 mod ours;
 mod stock;
 mod talk;
+#[path = "../support/tested.rs"]
+mod tested;
 #[path = "../support/tree.rs"]
 #[allow(
     dead_code,

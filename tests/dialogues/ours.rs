@@ -4,15 +4,13 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
-use crate::Account;
 use crate::wait::{LONG, until};
-
-const DOVELATCH: &str = env!("CARGO_BIN_EXE_dovelatch");
+use crate::{Account, tested};
 
 /// Ends the daemon when our end of the pipe closes, even if the test was killed. (A death signal
 /// would come when the thread ends that started it, which is not the last one.)
@@ -69,8 +67,8 @@ impl Daemon {
         let password = password.trim_end().to_owned();
 
         let log = File::create(path("log")).expect("own directory");
-        let process = Command::new("sh")
-            .args(["-c", RUN, "sh", DOVELATCH, "--config"])
+        let process = tested::started_by("sh")
+            .args(["-c", RUN, "sh", tested::PROGRAM, "--config"])
             .arg(path("dovelatch.toml"))
             .arg("serve")
             .stdin(Stdio::piped())
@@ -111,7 +109,7 @@ fn decides(socket: &Path) -> bool {
 }
 
 fn run(dir: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(DOVELATCH)
+    let output = tested::command()
         .arg("--config")
         .arg(dir.join("dovelatch.toml"))
         .args(arguments)

@@ -3,14 +3,14 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
-use crate::Account;
 use crate::tree::Tree;
 use crate::wait::{LONG, until};
+use crate::{Account, tested};
 
 const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/boot.sh");
 
@@ -132,10 +132,10 @@ impl Machine {
         fs::write(path("files/etc/dovecot/passwd"), PASSWD).expect("own directory");
 
         let log = File::create(path("log/machine.log")).expect("own directory");
-        let process = Command::new("unshare")
+        let process = tested::started_by("unshare")
             .args(["--mount", "--pid", "--net", "--fork", "sh", BOOT])
             .args([tree.path(), path("")])
-            .args([env!("CARGO_BIN_EXE_dovelatch"), "dovecot -F"])
+            .args([tested::PROGRAM, "dovecot -F"])
             .stdin(Stdio::piped())
             .stdout(log.try_clone().expect("a descriptor"))
             .stderr(log)

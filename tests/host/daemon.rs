@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::child::KilledOnDrop;
 use crate::host::Host;
 use crate::wait::{LONG, until};
 
-/// Killed when dropped.
+/// Tells what it has logged where its test fails.
 pub(crate) struct Daemon {
-    pub(crate) child: Child,
+    pub(crate) child: KilledOnDrop,
     log: Arc<Mutex<String>>,
 }
 
@@ -41,13 +42,16 @@ impl Daemon {
                 log.push('\n');
             }
         });
-        Self { child, log }
+        Self {
+            child: KilledOnDrop(child),
+            log,
+        }
     }
 
     /// A daemon whose log goes elsewhere.
     pub(crate) fn silent(child: Child) -> Self {
         Self {
-            child,
+            child: KilledOnDrop(child),
             log: Arc::default(),
         }
     }
@@ -81,8 +85,6 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         if std::thread::panicking() {
             println!("{}", self.log());
         }

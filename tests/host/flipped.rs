@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 use crate::client::{Answer, Client, WRONG};
 use crate::daemon::Daemon;
+use crate::dice::Dice;
 use crate::host::Host;
 use crate::trial;
 
@@ -18,18 +19,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         "a_flipped_byte_is_try_later_or_the_right_verdict",
         flipped,
     )]
-}
-
-/// Numbers that are the same each time (xorshift64).
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
-    }
 }
 
 /// Where the one page of the tags' index says where its entries stand: which of them is meant can be changed
@@ -48,7 +37,7 @@ fn flipped() {
         .map(|number| host.issue(&format!("device {number}")))
         .collect();
     let whole = fs::read(host.database()).unwrap();
-    let mut random = Seeded(0x5eed);
+    let mut dice = Dice::new(0x5eed); // The same bytes each time.
     let mut counts = [0_u32; 3];
     let (mut denied, mut allowed) = (Vec::new(), Vec::new());
     let mut daemon = Daemon::start(&host);
@@ -57,7 +46,7 @@ fn flipped() {
     let mut flips = 0;
     while flips < FLIPS {
         let mut bytes = whole.clone();
-        let (index, flip) = (random.below(bytes.len()), random.below(255) + 1);
+        let (index, flip) = (dice.below(bytes.len()), dice.below(255) + 1);
         if unwatched.contains(&index) {
             continue;
         }

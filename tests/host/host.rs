@@ -6,8 +6,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// The program under test.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_dovelatch");
+use crate::tested;
 
 /// Whose mailbox all passwords are of.
 pub(crate) const ANA: &str = "ana@example.org";
@@ -88,7 +87,7 @@ impl Host {
 
     /// The program, with this site's configuration.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = tested::command();
         command.env("DOVELATCH_CONFIG", self.config());
         command
     }

@@ -30,9 +30,13 @@
     reason = "a test that panics has failed, and says why"
 )]
 
+#[path = "../support/child.rs"]
+mod child;
 mod client;
 mod clock;
 mod daemon;
+#[path = "../support/dice.rs"]
+mod dice;
 mod flipped;
 mod full;
 mod host;
@@ -46,6 +50,12 @@ mod peer;
 mod process;
 mod read_only;
 mod replaced;
+#[path = "../support/skipped.rs"]
+mod skipped;
+#[path = "../support/tested.rs"]
+mod tested;
+#[path = "../support/trial.rs"]
+mod trial;
 #[path = "../support/wait.rs"]
 #[expect(
     clippy::disallowed_methods,
@@ -56,6 +66,9 @@ mod wait;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+
+use skipped::skipped_if;
+use trial::trial;
 
 fn main() -> ExitCode {
     if let Some(ended) = mount::in_a_namespace_of_its_own() {
@@ -76,20 +89,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
 
-/// A test that has failed if it panics.
-fn trial(name: &str, test: fn()) -> Trial {
-    Trial::test(name, move || {
-        test();
-        Ok(())
-    })
-}
-
-/// A test that mounts, or becomes another user; for anybody but root it is skipped.
+/// A test that mounts, or becomes another user.
 fn only_for_root(name: &str, test: fn()) -> Trial {
-    match mount::refused() {
-        None => trial(name, test),
-        Some(reason) => trial(name, test)
-            .with_kind(format!("skipped: {reason}"))
-            .with_ignored_flag(true),
-    }
+    skipped_if(mount::refused(), trial(name, test))
 }

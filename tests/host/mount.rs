@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use crate::skipped::not_root;
+
 /// Set for the process that is in the namespace.
 const INSIDE: &str = "DOVELATCH_TEST_HOST_INSIDE";
 
@@ -30,8 +32,8 @@ fn unshare() -> Command {
 
 /// Why nothing can be mounted here, if so.
 pub(crate) fn refused() -> Option<&'static str> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some("not root");
+    if let Some(reason) = not_root() {
+        return Some(reason);
     }
     // A container may give out root without it.
     let tried = unshare()

@@ -9,7 +9,8 @@ use nix::sys::signal::Signal;
 
 use crate::client::{Answer, Client, WRONG, now};
 use crate::daemon::Daemon;
-use crate::host::{ANA, Host, PROGRAM};
+use crate::host::{ANA, Host};
+use crate::tested::{self, PROGRAM};
 use crate::wait::{LONG, until};
 use crate::{only_for_root, trial};
 
@@ -35,7 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// A shell that starts the daemon, with something before.
 fn shell(host: &Host, line: &str) -> Command {
-    let mut shell = Command::new("sh");
+    let mut shell = tested::started_by("sh");
     shell
         .args(["-c", line, PROGRAM])
         .env("DOVELATCH_CONFIG", host.config());
@@ -72,7 +73,7 @@ fn odd_environment() {
         &[("TMPDIR", "/nowhere"), ("TZ", "\u{1}"), ("USER", "\n")],
     ];
     for case in cases {
-        let mut command = Command::new(PROGRAM);
+        let mut command = tested::command();
         command
             .arg("serve")
             .env_clear()
@@ -86,7 +87,7 @@ fn odd_environment() {
             .lines()
             .all(|line| line.contains("Z dovelatch["));
         assert!(begins, "{case:?}: {}", daemon.log());
-        let mut list = Command::new(PROGRAM);
+        let mut list = tested::command();
         list.args(["list", ANA])
             .env_clear()
             .env("DOVELATCH_CONFIG", &config);
@@ -198,7 +199,7 @@ fn no_threads() {
     for most in 1..40 {
         // Where the socket is made.
         std::os::unix::fs::chown(host.path(), Some(other), Some(other)).unwrap();
-        let mut command = Command::new("setpriv");
+        let mut command = tested::started_by("setpriv");
         command
             .args([
                 "--reuid",

@@ -5,26 +5,28 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::child::KilledOnDrop;
 use crate::machine::greets;
-use crate::site::{DOVELATCH, Site};
+use crate::site::Site;
+use crate::tested::{self, PROGRAM};
 use crate::wait::{LONG, until};
 
 #[derive(Debug)]
 pub struct Daemon {
-    process: Child,
+    process: KilledOnDrop,
 }
 
 impl Daemon {
     /// Binds its sockets itself.
     pub fn start(site: &Site) -> Self {
-        let mut command = Command::new("setpriv");
+        let mut command = tested::started_by("setpriv");
         command
-            .args(["--pdeathsig", "KILL", DOVELATCH])
+            .args(["--pdeathsig", "KILL", PROGRAM])
             .stdin(Stdio::null())
             .stdout(log(site))
             .stderr(log(site));
@@ -38,7 +40,9 @@ impl Daemon {
             .arg("serve")
             .spawn()
             .expect("setpriv is a part of util-linux");
-        let mut daemon = Self { process };
+        let mut daemon = Self {
+            process: KilledOnDrop(process),
+        };
         for (_, socket) in site.sockets() {
             until(&format!("a greeting on {}", socket.display()), LONG, || {
                 let exit = daemon.process.try_wait().expect("our own child");
@@ -57,13 +61,6 @@ impl Daemon {
             self.process.try_wait().expect("our child")
         });
         assert!(status.success(), "{status}");
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _already_gone = self.process.kill();
-        let _status = self.process.wait();
     }
 }
 
@@ -107,12 +104,12 @@ impl Held {
             }
             None => Stdio::null(),
         };
-        let mut command = Command::new("setpriv");
+        let mut command = tested::started_by("setpriv");
         command
             .args(["--pdeathsig", "KILL", "sh", "-c", HAND_OVER])
             .arg(site.path("log/dovelatch.log"))
             .args([&names.len().to_string(), &names.join(":")])
-            .arg(DOVELATCH)
+            .arg(PROGRAM)
             .stdin(handed(0))
             .stdout(handed(1))
             .stderr(handed(2));

@@ -16,7 +16,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
-use crate::site::{DOVELATCH, Site};
+use crate::site::Site;
+use crate::tested::{self, PROGRAM};
 use crate::wait::{LONG, until};
 
 const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/boot.sh");
@@ -82,7 +83,7 @@ impl Machine {
     /// What runs a command in this machine, the command's words still to come.
     pub fn enter(&self) -> Command {
         let pid = self.process.id();
-        let mut command = Command::new("nsenter");
+        let mut command = tested::started_by("nsenter");
         command
             .args(["--target", &pid.to_string(), "--mount", "--net"])
             // `unshare` itself is in the old one; its children are in the new.
@@ -143,12 +144,12 @@ impl Drop for Machine {
 }
 
 fn command(site: &Site, commands: &[&str]) -> Command {
-    let mut command = Command::new("unshare");
+    let mut command = tested::started_by("unshare");
     command
         .args(["--mount", "--pid", "--net", "--fork", "sh", BOOT])
         .arg(site.tree.path())
         .arg(site.path(""))
-        .arg(DOVELATCH)
+        .arg(PROGRAM)
         .args(commands)
         .stdin(Stdio::piped());
     command

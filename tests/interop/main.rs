@@ -21,6 +21,8 @@
 )]
 
 mod away;
+#[path = "../support/child.rs"]
+mod child;
 mod conversation;
 mod daemon;
 mod delegation;
@@ -37,6 +39,8 @@ mod service;
 mod site;
 mod submission;
 mod systemd;
+#[path = "../support/tested.rs"]
+mod tested;
 #[path = "../support/tree.rs"]
 mod tree;
 mod units;

@@ -16,14 +16,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::tested;
 use crate::tree::Tree;
-
-/// The program under test.
-pub const DOVELATCH: &str = env!("CARGO_BIN_EXE_dovelatch");
 
 /// Its configuration, for [`shipped`].
 pub const CONFIG: &str = "contrib/dovelatch.toml";
@@ -221,7 +219,7 @@ impl Site {
 
     /// Starts the command line and does not wait for its end.
     pub fn begin_dovelatch(&self, arguments: &[&str]) -> Child {
-        Command::new(DOVELATCH)
+        tested::command()
             .arg("--config")
             .arg(self.config())
             .args(arguments)

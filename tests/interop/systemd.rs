@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-use crate::site::{CONFIG, DOVELATCH, shipped};
+use crate::site::{CONFIG, shipped};
+use crate::tested::{self, PROGRAM};
 use crate::tree::Tree;
 use crate::wait::{LONG, until};
 
@@ -74,11 +75,11 @@ impl Booted {
             symlink(unit, wanted.join(socket)).expect("own directory");
         }
 
-        let mut process = Command::new("unshare")
+        let mut process = tested::started_by("unshare")
             .args(["--mount", BOOT])
             .arg(tree.path())
             .arg(directory.path())
-            .arg(DOVELATCH)
+            .arg(PROGRAM)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -107,7 +108,7 @@ impl Booted {
 
     /// What runs a command in this machine, the command's words still to come.
     pub fn enter(&self) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = tested::started_by("nsenter");
         command
             .args(["--target", &self.entrance])
             .args(["--mount", "--net", "--ipc", "--uts", "--cgroup"])

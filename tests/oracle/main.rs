@@ -32,19 +32,27 @@
 )]
 
 mod cases;
+#[path = "../support/child.rs"]
+mod child;
 mod delayed;
 mod dice;
 mod peer;
 mod site;
 mod statistics;
+#[path = "../support/tested.rs"]
+mod tested;
 mod times;
+#[path = "../support/trial.rs"]
+mod trial;
 #[path = "../support/wait.rs"]
 mod wait;
 mod words;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
+
+use trial::trial;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -57,12 +65,4 @@ fn main() -> ExitCode {
         delayed::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
-}
-
-/// A test that has failed if it panics.
-fn trial(name: &str, test: fn()) -> Trial {
-    Trial::test(name, move || {
-        test();
-        Ok(())
-    })
 }

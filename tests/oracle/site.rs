@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use dovelatch::admin::{Admin, Issued};
@@ -16,8 +16,9 @@ use dovelatch::secret::Secret;
 use dovelatch::store::{IfThere, Store};
 use tempfile::TempDir;
 
+use crate::child::KilledOnDrop;
 use crate::peer::Peer;
-use crate::wait;
+use crate::{tested, wait};
 
 /// Mailboxes beside those of the cases, so that the database is no single page. Their names are the even
 /// numbers; an odd one lies between two of them, and there is none.
@@ -143,14 +144,16 @@ impl Site {
              failure_delay = {failure_delay:?}\n"
         );
         fs::write(&file, text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_dovelatch"))
+        let child = tested::command()
             .arg("serve")
             .env("DOVELATCH_CONFIG", &file)
-            .env_remove("DOVELATCH_DATABASE")
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let daemon = Daemon { child, socket };
+        let daemon = Daemon {
+            _process: KilledOnDrop(child),
+            socket,
+        };
         wait::until("the socket", wait::LONG, || {
             daemon.socket.exists().then_some(())
         });
@@ -158,22 +161,14 @@ impl Site {
     }
 }
 
-/// Killed when dropped.
 pub(crate) struct Daemon {
-    child: Child,
+    _process: KilledOnDrop,
     socket: PathBuf,
 }
 
 impl Daemon {
     pub(crate) fn peer(&self) -> Peer {
         Peer::connect(&self.socket)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -10,8 +10,9 @@ use libtest_mimic::Trial;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::site::{Process, Site};
-use crate::{only_for_root, wait};
+use crate::child::KilledOnDrop;
+use crate::site::Site;
+use crate::{only_for_root, tested, wait};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![only_for_root(
@@ -22,7 +23,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// By a shell that allows cores of any size.
 fn allowing_cores(command: &Command) -> Command {
-    let mut shell = Command::new("sh");
+    // What the command takes out of the environment is not among `get_envs`' values: out of the shell's, too.
+    let mut shell = tested::started_by("sh");
     shell
         .args(["-c", "ulimit -c unlimited && exec \"$@\"", "sh"])
         .arg(command.get_program())
@@ -37,12 +39,12 @@ fn allowing_cores(command: &Command) -> Command {
 }
 
 /// Ends it by this signal; whether a core was dumped.
-fn crashed(process: &mut Process, signal: Signal) -> bool {
+fn crashed(process: &mut KilledOnDrop, signal: Signal) -> bool {
     let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
     // Rust's handler takes the first SIGSEGV for a stack overflow, finds none, and lets the next one kill.
     let status = wait::until("its end", wait::LONG, || {
         kill(pid, signal).unwrap();
-        process.0.try_wait().unwrap()
+        process.try_wait().unwrap()
     });
     assert!(status.signal().is_some(), "{signal}: {status}");
     status.core_dumped()
@@ -53,7 +55,7 @@ fn crash() {
     let site = Site::new();
     let mut sleep = Command::new("sleep");
     sleep.arg("60").current_dir(site.path());
-    let mut sleep = Process(allowing_cores(&sleep).spawn().unwrap());
+    let mut sleep = KilledOnDrop(allowing_cores(&sleep).spawn().unwrap());
     let arguments = format!("/proc/{}/cmdline", sleep.id());
     wait::until("sleep", wait::LONG, || {
         fs::read(&arguments)

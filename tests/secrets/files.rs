@@ -6,9 +6,10 @@ use std::process::Stdio;
 
 use libtest_mimic::Trial;
 
+use crate::child::KilledOnDrop;
 use crate::forms::Forms;
 use crate::peer::Peer;
-use crate::site::{Process, Site};
+use crate::site::Site;
 use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -24,20 +25,20 @@ const ANA: &str = "ana@example.org";
 const ISSUED: usize = 60;
 
 /// What ps(1) sees of a process from its start to its end.
-fn watched(mut process: Process, seen: &mut BTreeSet<Vec<u8>>) -> (bool, String) {
-    let of = |name: &str| format!("/proc/{}/{name}", process.0.id());
+fn watched(mut process: KilledOnDrop, seen: &mut BTreeSet<Vec<u8>>) -> (bool, String) {
+    let of = |name: &str| format!("/proc/{}/{name}", process.id());
     let (arguments, environment) = (of("cmdline"), of("environ"));
     let status = loop {
         for file in [&arguments, &environment] {
             // Another user than root may not read it, nor may anybody once the process has ended.
             seen.insert(fs::read(file).unwrap_or_default());
         }
-        if let Some(status) = process.0.try_wait().unwrap() {
+        if let Some(status) = process.try_wait().unwrap() {
             break status;
         }
     };
     let mut said = String::new();
-    let mut out = process.0.stdout.take().unwrap();
+    let mut out = process.stdout.take().unwrap();
     std::io::Read::read_to_string(&mut out, &mut said).unwrap();
     (status.success(), said.trim_end().to_owned())
 }
@@ -50,13 +51,13 @@ fn seen_by_ps() {
         let label = format!("device {number}");
         let mut add = site.command(&["add", ANA, &label]);
         let add = add.stdout(Stdio::piped()).stderr(Stdio::null());
-        let (success, password) = watched(Process(add.spawn().unwrap()), &mut seen);
+        let (success, password) = watched(KilledOnDrop(add.spawn().unwrap()), &mut seen);
         assert!(success);
         assert_eq!(password.len(), 24, "a device password");
         forms.add(ANA, &password);
         if number % 10 == 0 {
             for command in ["test", "explain"] {
-                let process = Process(site.given(&[command, ANA], &password));
+                let process = site.given(&[command, ANA], &password);
                 let (success, said) = watched(process, &mut seen);
                 assert!(success, "{command}: {said}");
                 assert!(forms.search(said.as_bytes()).is_empty(), "{command}");

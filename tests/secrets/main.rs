@@ -21,6 +21,8 @@
     reason = "a test that panics has failed; it waits by the clock"
 )]
 
+#[path = "../support/child.rs"]
+mod child;
 mod cores;
 mod files;
 mod forms;
@@ -30,13 +32,22 @@ mod peer;
 mod program;
 mod shown;
 mod site;
+#[path = "../support/skipped.rs"]
+mod skipped;
 mod source;
+#[path = "../support/tested.rs"]
+mod tested;
+#[path = "../support/trial.rs"]
+mod trial;
 #[path = "../support/wait.rs"]
 mod wait;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+
+use skipped::{not_root, skipped_if};
+use trial::trial;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -53,19 +64,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
 
-/// A test that has failed if it panics.
-fn trial(name: &str, test: fn()) -> Trial {
-    Trial::test(name, move || {
-        test();
-        Ok(())
-    })
-}
-
-/// A test that looks into other processes; for anybody but root it is skipped.
+/// A test that looks into other processes.
 fn only_for_root(name: &str, test: fn()) -> Trial {
-    let trial = trial(name, test);
-    if nix::unistd::geteuid().is_root() {
-        return trial;
-    }
-    trial.with_kind("skipped: not root").with_ignored_flag(true)
+    skipped_if(not_root(), trial(name, test))
 }

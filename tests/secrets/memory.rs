@@ -12,9 +12,10 @@ use libtest_mimic::Trial;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::child::KilledOnDrop;
 use crate::forms::Forms;
 use crate::peer::{Peer, plain};
-use crate::site::{Process, Site};
+use crate::site::Site;
 use crate::{only_for_root, program, wait};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -143,9 +144,9 @@ fn of_command() {
 
     let mut command = site.command(&["rotate", ANA, "phone"]);
     command.stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut rotate = Process(command.spawn().unwrap());
+    let mut rotate = KilledOnDrop(command.spawn().unwrap());
     let mut new = String::new();
-    let mut out = BufReader::new(rotate.0.stdout.take().unwrap());
+    let mut out = BufReader::new(rotate.stdout.take().unwrap());
     out.read_line(&mut new).unwrap();
     forms.add(ANA, new.trim_end());
     wait::until("doveadm", wait::LONG, || asked.exists().then_some(()));
@@ -153,7 +154,7 @@ fn of_command() {
 
     // In the place of the daemon.
     let socket = UnixListener::bind(site.socket()).unwrap();
-    let mut test = Process(site.given(&["test", ANA], &old));
+    let mut test = site.given(&["test", ANA], &old);
     let (mut stream, _) = socket.accept().unwrap();
     stream
         .write_all(b"VERSION\t1\t2\nSPID\t1\nCUID\t1\nCOOKIE\tff\nDONE\n")
@@ -165,13 +166,13 @@ fn of_command() {
 }
 
 /// Of a process that goes on for some seconds. It is stopped while it is searched, which may take longer.
-fn none_is_in(process: &mut Process, forms: &Forms) {
+fn none_is_in(process: &mut KilledOnDrop, forms: &Forms) {
     let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
     let mut found = Vec::new();
     // It may be on its way from the moment we know of to where it wipes.
     for _ in 0..5 {
         kill(pid, Signal::SIGSTOP).unwrap();
-        let ended = process.0.try_wait().unwrap();
+        let ended = process.try_wait().unwrap();
         assert!(ended.is_none(), "it has ended: {ended:?}");
         found = copies(process.id(), forms);
         if found.is_empty() {

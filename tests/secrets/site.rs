@@ -4,11 +4,12 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::wait;
+use crate::child::KilledOnDrop;
+use crate::{tested, wait};
 
 /// Whoever the daemon becomes where root starts it (`nobody` on Debian).
 const OWNER: u32 = 65_534;
@@ -50,11 +51,10 @@ impl Site {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dovelatch"));
+        let mut command = tested::command();
         command
             .args(arguments)
             .env("DOVELATCH_CONFIG", self.path().join("dovelatch.toml"))
-            .env_remove("DOVELATCH_DATABASE")
             .current_dir(self.path())
             .stdin(Stdio::null());
         command
@@ -76,12 +76,12 @@ impl Site {
     }
 
     /// Starts a command with this as its input.
-    pub(crate) fn given(&self, arguments: &[&str], input: &str) -> Child {
+    pub(crate) fn given(&self, arguments: &[&str], input: &str) -> KilledOnDrop {
         let mut command = self.command(arguments);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         writeln!(child.stdin.take().unwrap(), "{input}").unwrap();
-        child
+        KilledOnDrop(child)
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -92,15 +92,15 @@ impl Site {
         fs::read_to_string(self.path().join("log")).unwrap()
     }
 
-    pub(crate) fn serve(&self) -> Process {
+    pub(crate) fn serve(&self) -> KilledOnDrop {
         self.serve_by(self.command(&["serve"]))
     }
 
     /// Its log goes to a file.
-    pub(crate) fn serve_by(&self, mut command: Command) -> Process {
+    pub(crate) fn serve_by(&self, mut command: Command) -> KilledOnDrop {
         let log = fs::File::create(self.path().join("log")).unwrap();
         let child = command.stderr(log).spawn().unwrap();
-        let process = Process(child);
+        let process = KilledOnDrop(child);
         wait::until("the daemon", wait::LONG, || {
             self.log().contains("serving sockets=1").then_some(())
         });
@@ -109,21 +109,5 @@ impl Site {
 
     pub(crate) fn wait_for_log(&self, text: &str) {
         wait::until(text, wait::LONG, || self.log().contains(text).then_some(()));
-    }
-}
-
-/// Killed when dropped.
-pub(crate) struct Process(pub(crate) Child);
-
-impl Process {
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

@@ -1,7 +1,6 @@
 //! What happened to others, tried on ours: over the socket, and with the real command line. tests/advisories.md
 //! says to whom.
 
-use std::process::Command;
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -13,7 +12,7 @@ use libtest_mimic::Trial;
 use crate::log_ins::WRONG;
 use crate::peer::Peer;
 use crate::site::{Site, shown};
-use crate::trial;
+use crate::{tested, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -119,7 +118,7 @@ fn sql_on_the_command_line() {
     let text = std::fs::read_to_string(&config).unwrap() + "[dovecot]\nkick = \"off\"\n";
     std::fs::write(&config, text).unwrap();
     let dovelatch = |words: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_dovelatch"))
+        let output = tested::command()
             .args(words)
             .env("DOVELATCH_CONFIG", &config)
             .output()

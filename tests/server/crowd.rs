@@ -6,11 +6,12 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
+use crate::child::KilledOnDrop;
 use crate::process::raise_limit;
 
 const CROWD: &str = "DOVELATCH_TEST_CROWD";
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Somebody's connections.
 pub(crate) struct Crowd {
-    child: Child,
+    _process: KilledOnDrop,
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
@@ -46,7 +47,7 @@ impl Crowd {
         Self {
             commands: child.stdin.take().unwrap(),
             answers: BufReader::new(child.stdout.take().unwrap()),
-            child,
+            _process: KilledOnDrop(child),
         }
     }
 
@@ -79,13 +80,6 @@ impl Crowd {
         self.answers.read_line(&mut line).unwrap();
         let numbers = line.split_ascii_whitespace();
         numbers.map(|number| number.parse().unwrap()).collect()
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -12,6 +12,7 @@ use crate::log_ins::now;
 use crate::peer::Peer;
 use crate::process::{Process, most_descriptors};
 use crate::site::{Site, shown};
+use crate::skipped::skipped_if;
 use crate::wait::{LONG, until};
 
 const FLOODER: u32 = 47_150;
@@ -29,14 +30,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         "twelve_thousand_connections_are_served_and_one_user_has_ten_thousand_five_hundred_of_them_at_most",
         full_house,
     );
-    let many = if most_descriptors() < NEEDED {
-        many.with_kind("skipped: too few descriptors")
-            .with_ignored_flag(true)
-    } else {
-        many
-    };
+    let few = (most_descriptors() < NEEDED).then_some("too few descriptors");
     vec![
-        many,
+        skipped_if(few, many),
         only_for_root(
             "with_few_descriptors_a_flood_on_one_socket_leaves_a_place_to_each_other",
             small_house,

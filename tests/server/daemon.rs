@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -17,10 +17,12 @@ use libtest_mimic::Trial;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
 
+use crate::child::KilledOnDrop;
 use crate::log_ins::{WRONG, now};
 use crate::peer::{Peer, plain};
 use crate::process::Process;
 use crate::site::{DELAY, Site, shown};
+use crate::skipped::{not_root, skipped_if};
 use crate::trial;
 
 pub(crate) const SWITCH: &str = "DOVELATCH_TEST_SERVE";
@@ -83,13 +85,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A test of what only root can do; for anybody else it is skipped.
+/// A test of what only root can do.
 pub(crate) fn only_for_root(name: &str, test: fn()) -> Trial {
-    let trial = trial(name, test);
-    if nix::unistd::geteuid().is_root() {
-        return trial;
-    }
-    trial.with_kind("skipped: not root").with_ignored_flag(true)
+    skipped_if(not_root(), trial(name, test))
 }
 
 /// Whether this process was started to be a daemon.
@@ -118,9 +116,9 @@ pub(crate) fn serve(config: &Path) -> ExitCode {
     }
 }
 
-/// A daemon in a process of its own. Killed when dropped.
+/// A daemon in a process of its own.
 pub(crate) struct Daemon {
-    child: Child,
+    child: KilledOnDrop,
     lines: Receiver<String>,
     /// What it has logged so far.
     log: String,
@@ -140,7 +138,7 @@ impl Daemon {
                 .try_for_each(|line| sender.send(line))
         });
         Self {
-            child,
+            child: KilledOnDrop(child),
             lines,
             log: String::new(),
         }
@@ -200,13 +198,6 @@ impl Daemon {
         fs::metadata(format!("/proc/{}", self.child.id()))
             .unwrap()
             .uid()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

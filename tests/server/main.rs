@@ -14,6 +14,8 @@
 )]
 
 mod accidents;
+#[path = "../support/child.rs"]
+mod child;
 mod crowd;
 mod crowds;
 mod daemon;
@@ -30,8 +32,14 @@ mod removed;
 mod restore;
 mod secrets;
 mod site;
+#[path = "../support/skipped.rs"]
+mod skipped;
 mod sockets;
 mod strangers;
+#[path = "../support/tested.rs"]
+mod tested;
+#[path = "../support/trial.rs"]
+mod trial;
 #[path = "../support/wait.rs"]
 #[expect(clippy::disallowed_methods, reason = "how long a test has waited")]
 mod wait;
@@ -39,7 +47,9 @@ mod watchdog;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
+
+use trial::trial;
 
 fn main() -> ExitCode {
     if let Some(config) = daemon::configuration() {
@@ -71,12 +81,4 @@ fn main() -> ExitCode {
         removed::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
-}
-
-/// A test that has failed if it panics.
-fn trial(name: &str, test: fn()) -> Trial {
-    Trial::test(name, move || {
-        test();
-        Ok(())
-    })
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use dovelatch::clock;
@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use crate::log_ins::now;
 use crate::peer::Peer;
 use crate::site::{Site, shown};
-use crate::trial;
+use crate::{tested, trial};
 
 const ANA: &str = "ana@example.org";
 
@@ -52,7 +52,7 @@ fn site() -> Site {
 }
 
 fn restore(site: &Site, options: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_dovelatch"))
+    tested::command()
         .env_clear()
         .env("DOVELATCH_CONFIG", site.file())
         .args(["db", "restore", "--yes"])
