@@ -7,18 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
-use tokio::select;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::channel::{Channel, MAX_LAST};
+use super::channel::Channel;
+use super::conversation::{self, Conversation};
+use super::mailroom::Mailroom;
 use super::room::Stay;
-use super::runtime::{Wake, until};
-use super::{Drain, HANDSHAKE, Shared, now};
+use super::runtime::Wake;
+use super::{Drain, Shared, now};
 use crate::attempt::{Attempt, Outcome, Verdict};
 use crate::model::Mechanism;
 use crate::random;
@@ -72,38 +73,11 @@ pub(super) async fn run(
     context: Arc<Context>,
     mut drain: Drain,
 ) {
-    let mailroom = Arc::new(Mailroom::default());
-    let mut connection = match Connection::new(stream, context, Arc::clone(&mailroom), now()) {
+    let mut connection = match Connection::new(stream, context, now()) {
         Ok(connection) => connection,
         Err(error) => return warn!(error = %error, "no cookie for a greeting"),
     };
-    while let Ok(Some(wake)) = connection.turn(now()) {
-        if !stay.holds(connection.held()) {
-            return connection.close(super::HOLDS_TOO_MUCH, now());
-        }
-        connection.channel.give_way().await;
-        let interest = connection.channel.interest(connection.takes_lines());
-        select! {
-            () = mailroom.bell.notified() => {}
-            () = connection.channel.ready(interest) => {}
-            () = until(wake) => {}
-            () = drain.begun(), if !connection.channel.draining => connection.drain(),
-        }
-    }
-}
-
-/// Where the verifier's threads leave their verdicts for a connection.
-#[derive(Debug, Default)]
-struct Mailroom {
-    /// At most [`LANE`]: no more are asked for. Costs nothing while it is empty.
-    decided: Mutex<Vec<Decided>>,
-    bell: Arc<Notify>,
-}
-
-impl Mailroom {
-    fn lock(&self) -> MutexGuard<'_, Vec<Decided>> {
-        self.decided.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    conversation::run(&mut connection, &mut stay, &mut drain).await;
 }
 
 #[derive(Debug)]
@@ -117,13 +91,12 @@ struct Connection {
     channel: Channel,
     /// Its own, as the greeting says it (CUID), and its lane in the verifier.
     number: u32,
-    begun: Instant,
     context: Arc<Context>,
     /// As the greeting says it.
     cookie: Cookie,
     session: Session,
     actions: Vec<Action>,
-    mailroom: Arc<Mailroom>,
+    mailroom: Arc<Mailroom<Decided>>,
     /// Asked of the verifier, verdict not collected yet.
     asked: usize,
     /// Refusals by the time at which they leave; the serial keeps equal times apart.
@@ -146,7 +119,6 @@ impl Connection {
     fn new(
         stream: UnixStream,
         context: Arc<Context>,
-        mailroom: Arc<Mailroom>,
         begun: Instant,
     ) -> Result<Self, random::Error> {
         let mut cookie = Buffer::with_capacity(32);
@@ -163,67 +135,17 @@ impl Connection {
         };
         Ok(Self {
             session: Session::new(Arc::clone(&context.settings)),
-            channel: Channel::new(stream, &greeting.encode()),
+            channel: Channel::new(stream, &greeting.encode(), begun),
             number,
-            begun,
             cookie,
             context,
             actions: Vec::new(),
-            mailroom,
+            mailroom: Arc::new(Mailroom::new()),
             asked: 0,
             refusals: BTreeMap::new(),
             rings: None,
             expiry: begun + EXPIRY,
         })
-    }
-
-    /// Does whatever can be done now. `None`: the connection is done.
-    ///
-    /// # Errors
-    ///
-    /// If the peer is gone.
-    fn turn(&mut self, now: Instant) -> io::Result<Option<Wake>> {
-        self.collect_verdicts(now);
-        self.release_refusals(now);
-        self.expire(now);
-        self.take_lines(now);
-        // Most verdicts come at once: they leave with this write.
-        self.collect_verdicts(now);
-        let handshake = self.handshake(now);
-        self.channel.send(now)?;
-        let answered = self.channel.closing || self.channel.ended && !self.session.is_verifying();
-        if answered && self.channel.is_sent() {
-            return Ok(None);
-        }
-        let refusal = self.refusals.keys().next().map(|(due, _)| *due);
-        self.set_bell(refusal);
-        let expiry = (self.session.open_requests() > 0).then_some(self.expiry);
-        let wake = refusal
-            .into_iter()
-            .chain(self.channel.deadline())
-            .chain(expiry)
-            .chain(handshake)
-            .min();
-        Ok(Some(wake.map_or(Wake::Never, Wake::At)))
-    }
-
-    /// Until when the peer must have begun, if it has not.
-    fn handshake(&mut self, now: Instant) -> Option<Instant> {
-        if self.channel.closing || !self.session.awaits_handshake() {
-            return None;
-        }
-        let due = self.begun + HANDSHAKE;
-        if now >= due {
-            self.close("no handshake within 150 s", now);
-        }
-        Some(due)
-    }
-
-    /// Bytes that are kept for it, and not for all of them. A request that the peer has cancelled is not open any
-    /// more, and yet kept until its verdict was there and its refusal would have left.
-    fn held(&self) -> usize {
-        let pending = self.asked + self.refusals.len();
-        self.channel.held() + self.session.open_requests().max(pending) * OF_REQUEST
     }
 
     fn set_bell(&mut self, due: Option<Instant>) {
@@ -235,45 +157,13 @@ impl Connection {
             bells.forget(due, self.number);
         }
         if let Some(due) = due {
-            bells.set(due, self.number, &self.mailroom.bell);
+            bells.set(due, self.number, self.mailroom.bell());
         }
         self.rings = due;
     }
 
-    fn takes_lines(&self) -> bool {
-        self.channel.takes_lines()
-            && self.asked < LANE
-            && self.asked + self.refusals.len() < MAX_PENDING
-            && self.session.wants_input()
-    }
-
-    /// Takes what the peer has sent already, and nothing after it.
-    fn drain(&mut self) {
-        let mut left = MAX_LAST;
-        while left > 0 && !self.channel.ended && self.takes_lines() {
-            match self.channel.read_now() {
-                0 => break,
-                length => left = left.saturating_sub(length),
-            }
-            self.take_lines(now());
-        }
-        self.channel.ended = true;
-        self.channel.draining = true;
-    }
-
-    fn take_lines(&mut self, now: Instant) {
-        while self.takes_lines() {
-            match self.channel.next_line() {
-                Ok(Some(line)) => self.session.on_line(&line, now, &mut self.actions),
-                Ok(None) => return,
-                Err(TooLong) => self.actions.push(Action::Close("a line is too long")),
-            }
-            self.perform(now);
-        }
-    }
-
     fn collect_verdicts(&mut self, now: Instant) {
-        let decided = std::mem::take(&mut *self.mailroom.lock());
+        let decided = self.mailroom.collect();
         for Decided {
             ticket,
             arrived,
@@ -362,12 +252,11 @@ impl Connection {
         let (listener, mailroom) = (Arc::clone(&self.context.name), Arc::clone(&self.mailroom));
         let tell = move |outcome: &Outcome| asked.log(&listener, outcome);
         let answer = move |verdict: Verdict| {
-            mailroom.lock().push(Decided {
+            mailroom.leave(Decided {
                 ticket,
                 arrived,
                 verdict,
             });
-            mailroom.bell.notify_one();
         };
         match self.context.shared.verifier.get() {
             Some(verifier) => verifier.submit(self.number, attempt, arrived, answer, tell),
@@ -377,6 +266,70 @@ impl Connection {
                 tell(&outcome);
             }
         }
+    }
+}
+
+impl Conversation for Connection {
+    fn channel(&mut self) -> &mut Channel {
+        &mut self.channel
+    }
+
+    fn bell(&self) -> &Arc<Notify> {
+        self.mailroom.bell()
+    }
+
+    fn turn(&mut self, now: Instant) -> io::Result<Option<Wake>> {
+        self.collect_verdicts(now);
+        self.release_refusals(now);
+        self.expire(now);
+        self.take_lines(now);
+        // Most verdicts come at once: they leave with this write.
+        self.collect_verdicts(now);
+        let handshake = self.handshake(now);
+        self.channel.send(now)?;
+        let answered = self.channel.closing || self.channel.ended && !self.session.is_verifying();
+        if answered && self.channel.is_sent() {
+            return Ok(None);
+        }
+        let refusal = self.refusals.keys().next().map(|(due, _)| *due);
+        self.set_bell(refusal);
+        let expiry = (self.session.open_requests() > 0).then_some(self.expiry);
+        let wake = refusal
+            .into_iter()
+            .chain(self.channel.deadline())
+            .chain(expiry)
+            .chain(handshake)
+            .min();
+        Ok(Some(wake.map_or(Wake::Never, Wake::At)))
+    }
+
+    /// A request that the peer has cancelled is not open any
+    /// more, and yet kept until its verdict was there and its refusal would have left.
+    fn held(&self) -> usize {
+        let pending = self.asked + self.refusals.len();
+        self.channel.held() + self.session.open_requests().max(pending) * OF_REQUEST
+    }
+
+    fn takes_lines(&self) -> bool {
+        self.channel.takes_lines()
+            && self.asked < LANE
+            && self.asked + self.refusals.len() < MAX_PENDING
+            && self.session.wants_input()
+    }
+
+    fn take_lines(&mut self, now: Instant) {
+        while self.takes_lines() {
+            match self.channel.next_line() {
+                Ok(Some(line)) => self.session.on_line(&line, now, &mut self.actions),
+                Ok(None) => return,
+                Err(TooLong) => self.actions.push(Action::Close("a line is too long")),
+            }
+            self.perform(now);
+        }
+    }
+
+    fn awaits_handshake(&self) -> bool {
+        self.session.awaits_handshake()
     }
 
     fn close(&mut self, why: &'static str, now: Instant) {
@@ -392,6 +345,7 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
     use crate::server::bells::Bells;
+    use crate::server::conversation::HANDSHAKE;
     use crate::server::room::{Bounds, Room};
     use crate::session::auth_client::Kind;
 
@@ -415,7 +369,7 @@ mod tests {
             )),
         };
         let begun = now();
-        let connection = Connection::new(ours, Arc::new(context), Arc::default(), begun).unwrap();
+        let connection = Connection::new(ours, Arc::new(context), begun).unwrap();
         (connection, theirs, begun)
     }
 
@@ -530,7 +484,7 @@ mod tests {
         connection.asked = REQUESTS;
         assert!(connection.held() >= REQUESTS * OF_REQUEST, "being verified");
         for ticket in tickets {
-            connection.mailroom.lock().push(Decided {
+            connection.mailroom.leave(Decided {
                 ticket,
                 arrived: begun,
                 verdict: Verdict::Deny,

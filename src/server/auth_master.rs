@@ -5,20 +5,21 @@
 //! over comes out of the table that all login connections fill.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::UnixStream;
 use tokio::net::unix::UCred;
-use tokio::select;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::channel::{Channel, MAX_LAST};
+use super::channel::Channel;
+use super::conversation::{self, Conversation};
 use super::listener::Owner;
+use super::mailroom::Mailroom;
 use super::room::Stay;
-use super::runtime::{Wake, until};
-use super::{Drain, HANDSHAKE, Shared, now, os};
+use super::runtime::Wake;
+use super::{Drain, Shared, now, os};
 use crate::attempt::Outcome;
 use crate::query::{Answer, Query};
 use crate::session::auth_master::{Action, Peer, Session, Settings, Ticket};
@@ -52,46 +53,18 @@ pub(super) async fn run(
         Ok(credentials) => peer(credentials, context.open_to_all),
         Err(error) => return warn!(error = %error, "no word of the kernel on who has connected"),
     };
-    let mailroom = Arc::new(Mailroom::default());
-    let mut connection = Connection::new(stream, peer, context, Arc::clone(&mailroom), now());
-    while let Ok(Some(wake)) = connection.turn(now()) {
-        if !stay.holds(connection.held()) {
-            return connection.close(super::HOLDS_TOO_MUCH, now());
-        }
-        connection.channel.give_way().await;
-        let interest = connection.channel.interest(connection.takes_lines());
-        select! {
-            () = mailroom.bell.notified() => {}
-            () = connection.channel.ready(interest) => {}
-            () = until(wake) => {}
-            () = drain.begun(), if !connection.channel.draining => connection.drain(),
-        }
-    }
-}
-
-/// Where the verifier's threads leave their answers for a connection.
-#[derive(Debug, Default)]
-struct Mailroom {
-    /// At most [`LANE`]: no more are asked for.
-    answered: Mutex<Vec<(Ticket, Answer)>>,
-    bell: Notify,
-}
-
-impl Mailroom {
-    fn lock(&self) -> MutexGuard<'_, Vec<(Ticket, Answer)>> {
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    let mut connection = Connection::new(stream, peer, context, now());
+    conversation::run(&mut connection, &mut stay, &mut drain).await;
 }
 
 struct Connection {
     channel: Channel,
     /// Its lane in the verifier.
     number: u32,
-    begun: Instant,
     context: Arc<Context>,
     session: Session,
     actions: Vec<Action>,
-    mailroom: Arc<Mailroom>,
+    mailroom: Arc<Mailroom<(Ticket, Answer)>>,
     /// Asked of the verifier, answer not collected yet.
     asked: usize,
     /// The next page of a list, while the peer has too much to read.
@@ -99,99 +72,21 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(
-        stream: UnixStream,
-        peer: Peer,
-        context: Arc<Context>,
-        mailroom: Arc<Mailroom>,
-        begun: Instant,
-    ) -> Self {
+    fn new(stream: UnixStream, peer: Peer, context: Arc<Context>, begun: Instant) -> Self {
         Self {
             session: Session::new(Arc::clone(&context.settings), peer),
-            channel: Channel::new(stream, &greeting(std::process::id())),
+            channel: Channel::new(stream, &greeting(std::process::id()), begun),
             number: context.shared.next_connection(),
-            begun,
             context,
             actions: Vec::new(),
-            mailroom,
+            mailroom: Arc::new(Mailroom::new()),
             asked: 0,
             put_off: None,
         }
     }
 
-    /// Does whatever can be done now. `None`: the connection is done.
-    ///
-    /// # Errors
-    ///
-    /// If the peer is gone.
-    fn turn(&mut self, now: Instant) -> io::Result<Option<Wake>> {
-        self.collect_answers(now);
-        self.take_lines(now);
-        // Most answers come at once: they leave with this write.
-        self.collect_answers(now);
-        let handshake = self.handshake(now);
-        self.channel.send(now)?;
-        if !self.channel.is_full() {
-            if let Some((ticket, query)) = self.put_off.take() {
-                self.ask(ticket, query, now);
-            }
-        }
-        let answered = self.channel.closing || self.channel.ended && !self.session.is_asking();
-        if answered && self.channel.is_sent() {
-            return Ok(None);
-        }
-        let wake = self.channel.deadline().into_iter().chain(handshake).min();
-        Ok(Some(wake.map_or(Wake::Never, Wake::At)))
-    }
-
-    /// Until when the peer must have begun, if it has not.
-    fn handshake(&mut self, now: Instant) -> Option<Instant> {
-        if self.channel.closing || !self.session.awaits_handshake() {
-            return None;
-        }
-        let due = self.begun + HANDSHAKE;
-        if now >= due {
-            self.close("no handshake within 150 s", now);
-        }
-        Some(due)
-    }
-
-    /// Bytes that are kept for it, and not for all of them.
-    fn held(&self) -> usize {
-        self.channel.held() + self.session.open_questions() * OF_QUESTION
-    }
-
-    fn takes_lines(&self) -> bool {
-        self.channel.takes_lines() && self.asked < LANE && self.session.wants_input()
-    }
-
-    /// Takes what the peer has sent already, and nothing after it.
-    fn drain(&mut self) {
-        let mut left = MAX_LAST;
-        while left > 0 && !self.channel.ended && self.takes_lines() {
-            match self.channel.read_now() {
-                0 => break,
-                length => left = left.saturating_sub(length),
-            }
-            self.take_lines(now());
-        }
-        self.channel.ended = true;
-        self.channel.draining = true;
-    }
-
-    fn take_lines(&mut self, now: Instant) {
-        while self.takes_lines() {
-            match self.channel.next_line() {
-                Ok(Some(line)) => self.session.on_line(&line, &mut self.actions),
-                Ok(None) => return,
-                Err(TooLong) => self.actions.push(Action::Close("a line is too long")),
-            }
-            self.perform(now);
-        }
-    }
-
     fn collect_answers(&mut self, now: Instant) {
-        let answered = std::mem::take(&mut *self.mailroom.lock());
+        let answered = self.mailroom.collect();
         for (ticket, answer) in answered {
             self.asked = self.asked.saturating_sub(1);
             self.session.on_answer(ticket, answer, &mut self.actions);
@@ -229,8 +124,7 @@ impl Connection {
                     now,
                 );
                 self.asked += 1;
-                self.mailroom.lock().push((ticket, Answer::No));
-                self.mailroom.bell.notify_one();
+                self.mailroom.leave((ticket, Answer::No));
             }
         }
     }
@@ -238,10 +132,7 @@ impl Connection {
     fn ask(&mut self, ticket: Ticket, query: Query, arrived: Instant) {
         self.asked += 1;
         let mailroom = Arc::clone(&self.mailroom);
-        let answer = move |answer: Answer| {
-            mailroom.lock().push((ticket, answer));
-            mailroom.bell.notify_one();
-        };
+        let answer = move |answer: Answer| mailroom.leave((ticket, answer));
         // A log-in that does not hold any more has a line as a log-in has that is refused.
         let asked = match &query {
             Query::PickUp(admitted) => Some(Asked::from(&admitted.attempt)),
@@ -266,6 +157,59 @@ impl Connection {
         if let Some(more) = self.context.shared.odd_pick_ups.pass(now) {
             warn!(listener = %self.context.name, more, "{why}");
         }
+    }
+}
+
+impl Conversation for Connection {
+    fn channel(&mut self) -> &mut Channel {
+        &mut self.channel
+    }
+
+    fn bell(&self) -> &Arc<Notify> {
+        self.mailroom.bell()
+    }
+
+    fn turn(&mut self, now: Instant) -> io::Result<Option<Wake>> {
+        self.collect_answers(now);
+        self.take_lines(now);
+        // Most answers come at once: they leave with this write.
+        self.collect_answers(now);
+        let handshake = self.handshake(now);
+        self.channel.send(now)?;
+        if !self.channel.is_full() {
+            if let Some((ticket, query)) = self.put_off.take() {
+                self.ask(ticket, query, now);
+            }
+        }
+        let answered = self.channel.closing || self.channel.ended && !self.session.is_asking();
+        if answered && self.channel.is_sent() {
+            return Ok(None);
+        }
+        let wake = self.channel.deadline().into_iter().chain(handshake).min();
+        Ok(Some(wake.map_or(Wake::Never, Wake::At)))
+    }
+
+    fn held(&self) -> usize {
+        self.channel.held() + self.session.open_questions() * OF_QUESTION
+    }
+
+    fn takes_lines(&self) -> bool {
+        self.channel.takes_lines() && self.asked < LANE && self.session.wants_input()
+    }
+
+    fn take_lines(&mut self, now: Instant) {
+        while self.takes_lines() {
+            match self.channel.next_line() {
+                Ok(Some(line)) => self.session.on_line(&line, &mut self.actions),
+                Ok(None) => return,
+                Err(TooLong) => self.actions.push(Action::Close("a line is too long")),
+            }
+            self.perform(now);
+        }
+    }
+
+    fn awaits_handshake(&self) -> bool {
+        self.session.awaits_handshake()
     }
 
     fn close(&mut self, why: &'static str, now: Instant) {

@@ -23,6 +23,7 @@ pub(super) const MAX_LAST: usize = 4 * MAX_LINE;
 #[derive(Debug)]
 pub(super) struct Channel {
     stream: UnixStream,
+    begun: Instant,
     lines: LineBuffer,
     output: Output,
     /// The peer sends nothing more: it gets what it asked for, then we close.
@@ -37,11 +38,12 @@ pub(super) struct Channel {
 
 impl Channel {
     /// With the first bytes that leave.
-    pub(super) fn new(stream: UnixStream, greeting: &[u8]) -> Self {
+    pub(super) fn new(stream: UnixStream, greeting: &[u8], begun: Instant) -> Self {
         let mut output = Output::default();
         output.buffer().extend_from_slice(greeting);
         Self {
             stream,
+            begun,
             lines: LineBuffer::default(),
             output,
             ended: false,
@@ -49,6 +51,11 @@ impl Channel {
             closing: false,
             taken: 0,
         }
+    }
+
+    /// When the peer was accepted.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// Whether lines may be taken, as far as the socket is concerned.

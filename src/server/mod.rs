@@ -11,11 +11,13 @@ mod auth_master;
 mod bells;
 mod channel;
 mod claim;
+mod conversation;
 mod database;
 mod error;
 mod handover;
 mod heartbeat;
 mod listener;
+mod mailroom;
 mod os;
 mod output;
 mod rated;
@@ -62,14 +64,6 @@ const THREADS_END: Duration = Duration::from_secs(2);
 /// up, one that looks into what was refused, one that writes uses, one that writes the log back, and one that
 /// brings the database up to date.
 const OTHER_READERS: usize = 6;
-
-/// What the log says of a connection for which there is no room any more.
-const HOLDS_TOO_MUCH: &str = "its user's connections hold too much";
-
-/// How long a peer may take to say its VERSION and CPID. All known ones say them at once, and stock Dovecot waits
-/// for ever; here whoever never begins gives its place back, as late as a request ends that nobody goes on with.
-/// After the handshake there is no such limit: login processes keep their connections for days.
-const HANDSHAKE: Duration = client::LIFETIME;
 
 /// Threads that tokio starts later: one that brings the database up to date, one that waits for the
 /// verifier's to end. Where they are refused it panics.
