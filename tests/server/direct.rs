@@ -368,7 +368,7 @@ fn no_database() {
         assert_eq!(mail.line(), heard, "{asked}");
     }
     fs::rename(&away, &database).unwrap();
-    // It is tried again each second.
+    // It is tried again twice a second.
     let begun = now();
     loop {
         mail.say("USER\t6\tana@example.org\tservice=lmtp");
