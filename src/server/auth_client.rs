@@ -303,8 +303,8 @@ impl Conversation for Connection {
         Ok(Some(wake.map_or(Wake::Never, Wake::At)))
     }
 
-    /// A request that the peer has cancelled is not open any
-    /// more, and yet kept until its verdict was there and its refusal would have left.
+    /// A request that the peer has cancelled is not open any more, and yet kept until its verdict was there and its
+    /// refusal would have left.
     fn held(&self) -> usize {
         let pending = self.asked + self.refusals.len();
         self.channel.held() + self.session.open_requests().max(pending) * OF_REQUEST
