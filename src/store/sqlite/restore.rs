@@ -42,6 +42,13 @@ pub enum RestoreError {
     Merged { finding: String },
     #[error("cannot move {path:?} out of the way")]
     Aside { path: PathBuf, source: io::Error },
+    /// What was there lay in several files; the first of them is out of the way by now.
+    #[error("cannot move {path:?} out of the way; what it belongs to is {aside:?} now")]
+    HalfAside {
+        path: PathBuf,
+        aside: PathBuf,
+        source: io::Error,
+    },
     /// The old file is out of the way by now.
     #[error("cannot put the new database in place; what was there is {aside:?} now")]
     NotPlaced { aside: PathBuf, source: Error },
@@ -107,7 +114,7 @@ pub struct Outcome {
     pub newer: Vec<DeviceRow>,
     /// Mailboxes that stay disabled, and were not when the backup was made.
     pub disabled: Vec<Mailbox>,
-    /// Where the current file is now, or a copy of it.
+    /// Where the current file is now, or a copy of it; its log, where there was no file.
     pub aside: Option<PathBuf>,
 }
 
