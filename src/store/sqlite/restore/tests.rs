@@ -68,16 +68,20 @@ impl Site {
         file
     }
 
-    fn restore(&self) -> Result<Outcome, RestoreError> {
+    fn restore(&self) -> Result<Restored, RestoreError> {
         self.restore_with(Wishes::default())
     }
 
-    fn restore_with(&self, wishes: Wishes) -> Result<Outcome, RestoreError> {
+    fn restore_with(&self, wishes: Wishes) -> Result<Restored, RestoreError> {
         let restore = Restore::prepare(&self.beside("backup.db"), &self.path)?;
         let planned = restore.plan(wishes, &root(), at(THEN))?;
         let done = restore.run(wishes, &root(), at(THEN))?;
         let aside = done.aside.clone();
-        assert_eq!(done, Outcome { aside, ..planned }, "done as it was planned");
+        assert_eq!(
+            done,
+            Restored { aside, ..planned },
+            "done as it was planned"
+        );
         assert_eq!(self.store().check().unwrap(), Vec::<String>::new());
         Ok(done)
     }
