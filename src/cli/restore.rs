@@ -15,7 +15,7 @@ use super::live;
 use super::output::{Answer, shown};
 use super::show::device_json;
 use crate::model::{Mailbox, Person, Timestamp};
-use crate::store::{AccessListRow, DeviceRow, Living, Outcome, Restore, Unknown, Wishes};
+use crate::store::{AccessListRow, DeviceRow, Living, Restore, Restored, Unknown, Wishes};
 
 /// Most lines of each kind in the question.
 const MAX_NAMED: usize = 20;
@@ -98,15 +98,12 @@ impl Command {
         let done = restore.run(wishes, &actor, context.now())?;
         let done = report(done, Tense::Done);
         let answered = context.output.answer(&done);
-        match &unknown {
-            None => end_sessions(context, &done.outcome),
-            Some(Unknown::Missing { path }) => {
-                context
-                    .output
-                    .note(format_args!("created database {path:?}"));
-            }
-            Some(Unknown::Unreadable { .. } | Unknown::Other { .. }) => {}
+        if let Some(Unknown::Missing { path }) = &unknown {
+            context
+                .output
+                .note(format_args!("created database {path:?}"));
         }
+        end_sessions(context, &done.outcome);
         if unknown.is_some() {
             context.output.note(format_args!(
                 "a daemon that runs needs a reload now: systemctl reload dovelatch"
@@ -118,11 +115,11 @@ impl Command {
 
 /// As after a revocation. What was read for it is part of what was restored, so trouble with it is told by
 /// whoever looks next.
-fn end_sessions(context: &mut Context<'_>, outcome: &Outcome) {
+fn end_sessions(context: &mut Context<'_>, outcome: &Restored) {
     let Ok(database) = context.database() else {
         return;
     };
-    let Outcome { lost, aged, .. } = outcome;
+    let Restored { lost, aged, .. } = outcome;
     let devices = [&lost.devices[..], aged].concat();
     if !devices.is_empty() {
         live::end_devices(context, &database, &devices);
@@ -143,14 +140,14 @@ struct Report<'a> {
     file: &'a Path,
     database: &'a Path,
     unknown: Option<&'a Unknown>,
-    outcome: Outcome,
+    outcome: Restored,
     tense: Tense,
 }
 
 impl Report<'_> {
     /// Each kind of line with the word before it: what comes back, what goes, what stays.
     fn kinds(&self) -> [Vec<String>; 6] {
-        let Outcome {
+        let Restored {
             back,
             lost,
             ended,
