@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use dovelatch::model::Mailbox;
 use dovelatch::store::{Revoked, Store};
+use rusqlite::Connection;
 
 use crate::dice::Dice;
 use crate::judge::{Answer, Judge};
@@ -284,6 +285,19 @@ fn sign_in_until(site: &Site, good: &str, revoked: &str, over: &AtomicBool, coun
     }
 }
 
+/// Decides what became of a change that was cut off for good.
+///
+/// A command that is killed between its commit in the log and the index of the log has changed nothing that
+/// anybody sees; but if then all are killed, the log is read anew, and it has. Nobody was told of it, so either
+/// is right, and what is seen now might be another thing after the next kill. A further change takes the place of
+/// what the index does not know.
+fn settle(database: &Path) {
+    let connection = Connection::open(database).unwrap();
+    connection.busy_timeout(wait::LONG).unwrap();
+    let change = "UPDATE meta SET created = created";
+    assert_eq!(connection.execute(change, []).unwrap(), 1);
+}
+
 /// Types commands, and knows what they must have come to.
 struct Operator {
     domain: &'static str,
@@ -376,6 +390,7 @@ impl Operator {
         if !site.database().exists() {
             return possible.swap_remove(0);
         }
+        settle(&site.database());
         let found = Listing::of(&Store::open(&site.database()).unwrap(), self.domain).unwrap();
         let wanted: Vec<_> = possible.iter().map(State::listing).collect();
         possible.retain(|state| state.listing() == found);
