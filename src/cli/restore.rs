@@ -15,7 +15,7 @@ use super::live;
 use super::output::{Answer, shown};
 use super::show::device_json;
 use crate::model::{Mailbox, Person, Timestamp};
-use crate::store::{AccessListRow, DeviceRow, Living, Outcome, Restore, Unknown, Wishes};
+use crate::store::{AccessListRow, DeviceRow, Living, Restore, Restored, Unknown, Wishes};
 
 /// Most lines of each kind in the question.
 const MAX_NAMED: usize = 20;
@@ -118,11 +118,11 @@ impl Command {
 
 /// As after a revocation. What was read for it is part of what was restored, so trouble with it is told by
 /// whoever looks next.
-fn end_sessions(context: &mut Context<'_>, outcome: &Outcome) {
+fn end_sessions(context: &mut Context<'_>, outcome: &Restored) {
     let Ok(database) = context.database() else {
         return;
     };
-    let Outcome { lost, aged, .. } = outcome;
+    let Restored { lost, aged, .. } = outcome;
     let devices = [&lost.devices[..], aged].concat();
     if !devices.is_empty() {
         live::end_devices(context, &database, &devices);
@@ -143,14 +143,14 @@ struct Report<'a> {
     file: &'a Path,
     database: &'a Path,
     unknown: Option<&'a Unknown>,
-    outcome: Outcome,
+    outcome: Restored,
     tense: Tense,
 }
 
 impl Report<'_> {
     /// Each kind of line with the word before it: what comes back, what goes, what stays.
     fn kinds(&self) -> [Vec<String>; 6] {
-        let Outcome {
+        let Restored {
             back,
             lost,
             ended,

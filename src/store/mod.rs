@@ -32,6 +32,6 @@ pub use row::{
     EventRow, Found, Home, MailboxRow, PersonRow, UseRow, Uses, Wanted,
 };
 pub use sqlite::{
-    Created, EventFilter, Exposed, IfThere, LONGEST_LOG, Living, NewDevice, NewSecret, Outcome,
-    Restore, RestoreError, Revoked, Selection, Store, Unknown, Wishes, exposed, migrate,
+    Created, EventFilter, Exposed, IfThere, LONGEST_LOG, Living, NewDevice, NewSecret, Restore,
+    RestoreError, Restored, Revoked, Selection, Store, Unknown, Wishes, exposed, migrate,
 };

@@ -14,6 +14,7 @@ impl From<RestoreError> for Error {
             | RestoreError::Undecided { .. }
             | RestoreError::Merged { .. }
             | RestoreError::Aside { .. }
+            | RestoreError::HalfAside { .. }
             | RestoreError::NotPlaced { .. }) => Self::Restore(Box::new(error)),
         }
     }
@@ -27,7 +28,9 @@ pub(super) fn exit(error: &RestoreError) -> Exit {
         RestoreError::BackupDamaged { .. } | RestoreError::SameFile { .. } => Exit::Data,
         RestoreError::Undecided { .. } => Exit::Usage,
         RestoreError::Merged { .. } => Exit::Io,
-        RestoreError::Aside { .. } | RestoreError::NotPlaced { .. } => Exit::CannotCreate,
+        RestoreError::Aside { .. }
+        | RestoreError::HalfAside { .. }
+        | RestoreError::NotPlaced { .. } => Exit::CannotCreate,
         RestoreError::Database(error) => store_exit(error),
     }
 }
@@ -40,7 +43,7 @@ pub(super) fn code(error: &RestoreError) -> &'static str {
         RestoreError::SameFile { .. } => "same_file",
         RestoreError::Undecided { .. } => "revocations_unknown",
         RestoreError::Merged { .. } => "cannot_merge",
-        RestoreError::Aside { .. } => "cannot_move_aside",
+        RestoreError::Aside { .. } | RestoreError::HalfAside { .. } => "cannot_move_aside",
         RestoreError::NotPlaced { .. } => "cannot_create",
         RestoreError::Database(error) => error.code(),
     }
@@ -65,6 +68,7 @@ pub(super) fn hint(error: &RestoreError) -> Option<&'static str> {
         }
         RestoreError::Merged { .. } => Some("please report it; nothing was changed"),
         RestoreError::Aside { .. } => Some("the directory must be yours to write"),
+        RestoreError::HalfAside { .. } => Some("move this one too, and restore once more"),
         RestoreError::NotPlaced { source, .. } => source.hint(),
         RestoreError::Database(error) => error.hint(),
     }

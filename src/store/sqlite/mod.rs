@@ -41,7 +41,7 @@ pub use create::{Created, Exposed, exposed};
 pub use device::{NewDevice, Revoked, Selection};
 pub use event::EventFilter;
 pub(super) use prune::prune;
-pub use restore::{Living, Outcome, Restore, RestoreError, Unknown, Wishes};
+pub use restore::{Living, Restore, RestoreError, Restored, Unknown, Wishes};
 pub use schema::migrate;
 pub use secret::NewSecret;
 pub(super) use uses::{record_attempts, record_uses};

@@ -42,6 +42,13 @@ pub enum RestoreError {
     Merged { finding: String },
     #[error("cannot move {path:?} out of the way")]
     Aside { path: PathBuf, source: io::Error },
+    /// What was there lay in several files; the first of them is out of the way by now.
+    #[error("cannot move {path:?} out of the way; what it belongs to is {aside:?} now")]
+    HalfAside {
+        path: PathBuf,
+        aside: PathBuf,
+        source: io::Error,
+    },
     /// The old file is out of the way by now.
     #[error("cannot put the new database in place; what was there is {aside:?} now")]
     NotPlaced { aside: PathBuf, source: Error },
@@ -92,7 +99,7 @@ pub struct Living {
 
 /// What a restore does, or did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Restored {
     /// What is alive in the backup.
     pub backup: Living,
     /// Alive again; not in the current database.
@@ -107,7 +114,7 @@ pub struct Outcome {
     pub newer: Vec<DeviceRow>,
     /// Mailboxes that stay disabled, and were not when the backup was made.
     pub disabled: Vec<Mailbox>,
-    /// Where the current file is now, or a copy of it.
+    /// Where the current file is now, or a copy of it; its log, where there was no file.
     pub aside: Option<PathBuf>,
 }
 
@@ -152,7 +159,7 @@ fn without<T: Ord + Clone>(these: &[T], others: &[T]) -> Vec<T> {
     missing.cloned().collect()
 }
 
-impl Outcome {
+impl Restored {
     /// For the audit log; of device passwords.
     fn detail(&self) -> String {
         format!(
@@ -247,7 +254,7 @@ impl Restore {
         wishes: Wishes,
         by: &Actor,
         now: Timestamp,
-    ) -> Result<Outcome, RestoreError> {
+    ) -> Result<Restored, RestoreError> {
         self.require_decision(wishes)?;
         self.merge(&self.new_merge()?, wishes, by, now)
     }
@@ -257,7 +264,7 @@ impl Restore {
     /// # Errors
     ///
     /// As [`Self::plan`]; whatever keeps the database from being written.
-    pub fn run(self, wishes: Wishes, by: &Actor, now: Timestamp) -> Result<Outcome, RestoreError> {
+    pub fn run(self, wishes: Wishes, by: &Actor, now: Timestamp) -> Result<Restored, RestoreError> {
         self.require_decision(wishes)?;
         let merge = self.new_merge()?;
         match &self.current {
@@ -265,7 +272,7 @@ impl Restore {
             Current::Missing | Current::Unreadable { .. } => {
                 let outcome = self.merge(&merge, wishes, by, now)?;
                 let aside = self.place(&merge.store)?;
-                Ok(Outcome { aside, ..outcome })
+                Ok(Restored { aside, ..outcome })
             }
         }
     }
@@ -304,7 +311,7 @@ impl Restore {
         wishes: Wishes,
         by: &Actor,
         now: Timestamp,
-    ) -> Result<Outcome, RestoreError> {
+    ) -> Result<Restored, RestoreError> {
         let was = match &self.current {
             Current::Same(store) | Current::Other(store) => Living::of(store)?,
             Current::Missing | Current::Unreadable { .. } => Living::default(),
@@ -320,7 +327,7 @@ impl Restore {
         wishes: Wishes,
         by: &Actor,
         now: Timestamp,
-    ) -> Result<Outcome, RestoreError> {
+    ) -> Result<Restored, RestoreError> {
         let mut live = Store::open(&self.database)?;
         self.require_same_file()?;
         // Under a write-ahead log the size of pages cannot change; SQLite would call that read-only.

@@ -11,7 +11,7 @@ use rusqlite::params;
 use super::super::super::{DeviceRow, Error};
 use super::super::event::Line;
 use super::super::{BUSY_TIMEOUT, Store, backup, create, open};
-use super::{Living, Outcome, RestoreError};
+use super::{Living, RestoreError, Restored};
 use crate::model::{Action, Actor, DeviceId, Timestamp};
 
 const MERGE: &str = include_str!("merge.sql");
@@ -94,7 +94,7 @@ impl Merge {
         revoke_before: Option<Timestamp>,
         by: &Actor,
         now: Timestamp,
-    ) -> Result<Outcome, RestoreError> {
+    ) -> Result<Restored, RestoreError> {
         let connection = &self.store.connection;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
         let tx = connection.unchecked_transaction()?;
@@ -128,7 +128,7 @@ impl Merge {
         then: &Living,
         was: &Living,
         revoke_before: Option<Timestamp>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Restored, Error> {
         let now = Living::of(&self.store)?;
         let newer = self.ids(NEWER)?;
         let ended_before = self.ids(ENDED_BEFORE)?;
@@ -142,7 +142,7 @@ impl Merge {
         let ids: BTreeSet<&DeviceId> = aged.iter().map(|aged: &DeviceRow| &aged.id).collect();
         lost.devices.retain(|lost| !ids.contains(&lost.id));
         let is_newer = |device: &&DeviceRow| newer.contains(device.id.as_str());
-        Ok(Outcome {
+        Ok(Restored {
             back: now.without(was),
             lost,
             ended,

@@ -6,10 +6,10 @@
 -- what it hangs on has ended. What only the current database has stays as a row, so that the log, the
 -- history and whoever tries it again find it, and has ended.
 --
--- Triggers are off meanwhile, because rows that have ended come in; `rules.rs` of the tests and the
--- checks in `merge.rs` look afterwards whether what they demand is true. Foreign keys, checks and unique
--- indexes hold as ever. One row of `temp.act` says when, by whom, through what, and from which day on
--- nothing is revoked for its age (`before`, or NULL).
+-- Triggers are off meanwhile, because rows that have ended come in; `RULES` in `merge.rs` looks afterwards
+-- whether what they demand is true. Foreign keys, checks and unique indexes hold as ever. One row of
+-- `temp.act` says when, by whom, through what, and from which day on nothing is revoked for its age
+-- (`before`, or NULL).
 
 -- Which row of the current database is which row here. Where one row is not known here, it keeps its
 -- number if that is free, so that whoever follows the log is not told everything again.

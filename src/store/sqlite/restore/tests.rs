@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 
+use super::super::wal;
 use super::*;
 use crate::model::{AccessId, DeviceId, Label, Limits, Services};
 use crate::password::tag::Tag;
@@ -67,16 +68,20 @@ impl Site {
         file
     }
 
-    fn restore(&self) -> Result<Outcome, RestoreError> {
+    fn restore(&self) -> Result<Restored, RestoreError> {
         self.restore_with(Wishes::default())
     }
 
-    fn restore_with(&self, wishes: Wishes) -> Result<Outcome, RestoreError> {
+    fn restore_with(&self, wishes: Wishes) -> Result<Restored, RestoreError> {
         let restore = Restore::prepare(&self.beside("backup.db"), &self.path)?;
         let planned = restore.plan(wishes, &root(), at(THEN))?;
         let done = restore.run(wishes, &root(), at(THEN))?;
         let aside = done.aside.clone();
-        assert_eq!(done, Outcome { aside, ..planned }, "done as it was planned");
+        assert_eq!(
+            done,
+            Restored { aside, ..planned },
+            "done as it was planned"
+        );
         assert_eq!(self.store().check().unwrap(), Vec::<String>::new());
         Ok(done)
     }
@@ -578,9 +583,57 @@ fn where_none_can_be_read_a_decision_is_demanded_and_the_old_file_is_kept() {
         let done = site.restore_with(accept()).unwrap();
         assert_eq!(labels(&done.back.devices), ["phone", "laptop"]);
         assert!(site.works(ANA, 1), "{damage}");
-        let aside = done.aside.unwrap();
-        assert_eq!(fs::read(&aside).ok(), there, "{damage}");
+        let aside = fs::read(done.aside.unwrap()).unwrap();
+        assert_eq!(aside, there.unwrap_or(b"leftover".into()), "{damage}");
     }
+}
+
+#[test]
+fn whatever_is_there_of_a_database_is_moved_with_it_and_what_came_first_is_named() {
+    for there in [
+        &["", "-wal", "-shm", "-journal"][..],
+        &["-shm", "-journal"],
+        &[],
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("test.db");
+        for end in there {
+            fs::write(wal::beside(&database, end), end).unwrap();
+        }
+        let aside = aside::move_away(&database).unwrap();
+        let Some(first) = there.first() else {
+            assert_eq!(aside, None);
+            continue;
+        };
+        let aside = aside.unwrap().into_os_string().into_string().unwrap();
+        let stem = aside.strip_suffix(first).unwrap();
+        for end in there {
+            assert!(!wal::beside(&database, end).exists());
+            assert_eq!(fs::read_to_string(format!("{stem}{end}")).unwrap(), *end);
+        }
+    }
+}
+
+#[test]
+fn where_the_log_cannot_follow_the_database_out_of_the_way_the_error_says_where_that_is() {
+    let directory = tempfile::tempdir().unwrap();
+    // The longest name has 255 bytes: room for `.old-` and eight letters, and not for `-wal` after them.
+    let database = directory.path().join("d".repeat(240));
+    fs::write(&database, "a database").unwrap();
+    let log = wal::beside(&database, "-wal");
+    fs::write(&log, "a log").unwrap();
+    let refused = aside::move_away(&database);
+    let Err(error @ RestoreError::HalfAside { .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    let text = error.to_string();
+    let RestoreError::HalfAside { path, aside, .. } = error else {
+        return;
+    };
+    assert_eq!(path, log);
+    assert_eq!(fs::read(&aside).unwrap(), b"a database");
+    assert!(text.contains(aside.to_str().unwrap()), "{text}");
+    assert!(!database.exists() && log.exists());
 }
 
 #[test]
