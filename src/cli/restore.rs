@@ -98,15 +98,12 @@ impl Command {
         let done = restore.run(wishes, &actor, context.now())?;
         let done = report(done, Tense::Done);
         let answered = context.output.answer(&done);
-        match &unknown {
-            None => end_sessions(context, &done.outcome),
-            Some(Unknown::Missing { path }) => {
-                context
-                    .output
-                    .note(format_args!("created database {path:?}"));
-            }
-            Some(Unknown::Unreadable { .. } | Unknown::Other { .. }) => {}
+        if let Some(Unknown::Missing { path }) = &unknown {
+            context
+                .output
+                .note(format_args!("created database {path:?}"));
         }
+        end_sessions(context, &done.outcome);
         if unknown.is_some() {
             context.output.note(format_args!(
                 "a daemon that runs needs a reload now: systemctl reload dovelatch"
