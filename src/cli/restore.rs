@@ -52,15 +52,23 @@ pub(crate) struct Command {
 struct Day(Timestamp);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a day is written like 2027-01-31")]
-struct DayError;
+enum DayError {
+    #[error("a day is written like 2027-01-31")]
+    Form,
+    #[error("the last day is 9999-12-29")]
+    TooLate,
+}
 
 impl FromStr for Day {
     type Err = DayError;
 
     fn from_str(text: &str) -> Result<Self, DayError> {
-        let end = Timestamp::after_day(text).ok_or(DayError)?;
-        Ok(Self(end.minus(DAY)))
+        match (Timestamp::after_day(text), text) {
+            (Some(end), _) => Ok(Self(end.minus(DAY))),
+            // Days all the same; some place has another year when they end, and no time that can be written.
+            (None, "9999-12-30" | "9999-12-31") => Err(DayError::TooLate),
+            (None, _) => Err(DayError::Form),
+        }
     }
 }
 
