@@ -35,9 +35,8 @@ impl Command {
     pub(crate) fn run(&self, context: &mut Context<'_>) -> Result<Exit, Error> {
         match &self.act {
             Act::Check => {
-                let database = context.database()?;
-                let path = &database.config.database;
-                let findings = database.admin.store.check()?;
+                let (path, findings) = check(context)?;
+                let path = &path;
                 let number = findings.len();
                 context.output.answer(&Findings { path, findings })?;
                 for exposed in store::exposed(path)? {
@@ -66,6 +65,23 @@ impl Command {
             Act::Restore(restore) => restore.run(context)?,
         }
         Ok(Exit::Done)
+    }
+}
+
+/// Where the database is, and what is wrong with it.
+fn check(context: &mut Context<'_>) -> Result<(PathBuf, Vec<String>), Error> {
+    use store::Error as E;
+    match context.database() {
+        Ok(database) => Ok((database.config.database, database.admin.store.check()?)),
+        // Said as an error, its hint would send whoever asks here again.
+        Err(error @ Error::Store(E::Corrupt { .. } | E::Undecodable { .. } | E::Query(_))) => {
+            let cause = error
+                .cause()
+                .map_or(String::new(), |cause| format!(": {cause}"));
+            let finding = error.message() + &cause;
+            Ok((context.database_path()?, vec![finding]))
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -314,7 +314,7 @@ impl Error {
             Self::Config(error) => error.hint()?,
             Self::Exists { .. } => "name a file that does not exist yet",
             Self::Damaged { .. } => {
-                "`dovelatch db restore` puts a backup in its place, and keeps the file"
+                "`dovelatch db restore FILE` puts a backup in its place, and keeps the file"
             }
             Self::NoListener => {
                 "add a [[listen]] of type \"auth\" or \"login\" to the configuration"

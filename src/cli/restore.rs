@@ -26,9 +26,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// What was revoked, replaced, removed, disabled or limited in the current database stays so; what is
 /// not in the backup is revoked. A daemon that runs goes on with the result at once.
-/// Where the current database is missing or cannot be read, or is another one than was backed up,
-/// nothing tells what was revoked since the backup: then one of the two options below is needed, the
-/// old file is moved out of the way, and the daemon needs a reload.
+/// Where the current database is missing, cannot be read, is another one than was backed up or is
+/// older than the backup, nothing tells what was revoked since the backup: then one of the two options
+/// below is needed, the old file is kept beside the new one, and the daemon may need a reload.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Command {
     /// What `db backup` wrote; it is only read
@@ -52,15 +52,23 @@ pub(crate) struct Command {
 struct Day(Timestamp);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a day is written like 2027-01-31")]
-struct DayError;
+enum DayError {
+    #[error("a day is written like 2027-01-31")]
+    Form,
+    #[error("the last day is 9999-12-29")]
+    TooLate,
+}
 
 impl FromStr for Day {
     type Err = DayError;
 
     fn from_str(text: &str) -> Result<Self, DayError> {
-        let end = Timestamp::after_day(text).ok_or(DayError)?;
-        Ok(Self(end.minus(DAY)))
+        match (Timestamp::after_day(text), text) {
+            (Some(end), _) => Ok(Self(end.minus(DAY))),
+            // Days all the same; some place has another year when they end, and no time that can be written.
+            (None, "9999-12-30" | "9999-12-31") => Err(DayError::TooLate),
+            (None, _) => Err(DayError::Form),
+        }
     }
 }
 
@@ -104,7 +112,7 @@ impl Command {
                 .note(format_args!("created database {path:?}"));
         }
         end_sessions(context, &done.outcome);
-        if unknown.is_some() {
+        if needs_reload(unknown.as_ref()) {
             context.output.note(format_args!(
                 "a daemon that runs needs a reload now: systemctl reload dovelatch"
             ));
@@ -126,6 +134,14 @@ fn end_sessions(context: &mut Context<'_>, outcome: &Restored) {
     }
     if !lost.accesses.is_empty() {
         live::end_accesses(context, &database, &lost.accesses);
+    }
+}
+
+/// Whether the daemon sees another database than before.
+fn needs_reload(unknown: Option<&Unknown>) -> bool {
+    match unknown {
+        None | Some(Unknown::Older { .. }) => false,
+        Some(Unknown::Missing { .. } | Unknown::Unreadable { .. } | Unknown::Other { .. }) => true,
     }
 }
 
@@ -263,7 +279,7 @@ impl Answer for Report<'_> {
             "newer_password_kept": devices_json(&outcome.newer),
             "stayed_disabled": outcome.disabled.iter().map(Mailbox::as_str).collect::<Vec<_>>(),
             "moved_aside": outcome.aside.as_ref().map(|path| path.to_string_lossy()),
-            "reload_needed": self.unknown.is_some(),
+            "reload_needed": needs_reload(self.unknown),
         })
     }
 

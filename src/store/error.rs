@@ -187,7 +187,9 @@ impl Error {
             Self::NotADatabase { .. } => {
                 Some("check the path; an interrupted copy is replaced by a backup")
             }
-            Self::SchemaTooNew { .. } => Some("install the newer program, or restore a backup"),
+            Self::SchemaTooNew { .. } => {
+                Some("install the newer program, or move the file away and restore a backup")
+            }
             Self::SchemaTooOld { .. } => Some("`dovelatch db check` brings it up to date"),
             Self::OtherIdentity { .. } => {
                 Some("if it was meant, reload the daemon; if not, put the old file back")

@@ -5,8 +5,8 @@
 //! identity, it says what was revoked, replaced, disabled and limited since, and the result is copied
 //! into it by SQLite in one transaction: whoever asks before the commit sees the old database, whoever
 //! asks afterwards the new one, in every process, and a kill leaves the old one. Where it cannot be read,
-//! or is another database, nothing can tell what was revoked since, and somebody has to say what becomes
-//! of that ([`Wishes`]).
+//! is another database, or an older state of the one that was backed up, nothing can tell what was revoked
+//! since, and somebody has to say what becomes of that ([`Wishes`]).
 
 mod aside;
 mod merge;
@@ -19,6 +19,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::Backup;
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension as _, params_from_iter};
 
 use super::super::node::Node;
 use super::super::{AccessListRow, DeviceRow, Error};
@@ -71,6 +73,9 @@ pub enum Unknown {
     Unreadable { path: PathBuf, why: String },
     #[error("{path:?} is another database than the one that was backed up")]
     Other { path: PathBuf },
+    /// A backup that was put in place by hand, or what came with an older image of the host.
+    #[error("{path:?} is older than the backup: it lacks the last change in it")]
+    Older { path: PathBuf },
 }
 
 /// What somebody wants to become of device passwords of which nothing tells whether they were revoked.
@@ -178,6 +183,8 @@ enum Current {
     /// The one that was backed up, as it is now.
     Same(Store),
     Other(Store),
+    /// One that went on from before the backup: it would lift what was limited until then.
+    Older(Store),
     Missing,
     Unreadable {
         why: String,
@@ -236,6 +243,7 @@ impl Restore {
         match &self.current {
             Current::Same(_) => None,
             Current::Other(_) => Some(Unknown::Other { path }),
+            Current::Older(_) => Some(Unknown::Older { path }),
             Current::Missing => Some(Unknown::Missing { path }),
             Current::Unreadable { why } => Some(Unknown::Unreadable {
                 path,
@@ -268,7 +276,9 @@ impl Restore {
         self.require_decision(wishes)?;
         let merge = self.new_merge()?;
         match &self.current {
-            Current::Same(_) | Current::Other(_) => self.overwrite(&merge, wishes, by, now),
+            Current::Same(_) | Current::Other(_) | Current::Older(_) => {
+                self.overwrite(&merge, wishes, by, now)
+            }
             Current::Missing | Current::Unreadable { .. } => {
                 let outcome = self.merge(&merge, wishes, by, now)?;
                 let aside = self.place(&merge.store)?;
@@ -300,7 +310,10 @@ impl Restore {
                 self.require_same_file()?;
                 Some(self.database.as_path())
             }
-            Current::Other(_) | Current::Missing | Current::Unreadable { .. } => None,
+            Current::Other(_)
+            | Current::Older(_)
+            | Current::Missing
+            | Current::Unreadable { .. } => None,
         };
         Merge::new(&self.backup, tells)
     }
@@ -313,7 +326,9 @@ impl Restore {
         now: Timestamp,
     ) -> Result<Restored, RestoreError> {
         let was = match &self.current {
-            Current::Same(store) | Current::Other(store) => Living::of(store)?,
+            Current::Same(store) | Current::Other(store) | Current::Older(store) => {
+                Living::of(store)?
+            }
             Current::Missing | Current::Unreadable { .. } => Living::default(),
         };
         merge.run(&self.then, &was, wishes.revoke_before, by, now)
@@ -341,7 +356,7 @@ impl Restore {
         let copy = Backup::new(&merge.store.connection, &mut live.connection)?;
         backup::step(&copy, 0)?;
         let mut outcome = self.merge(merge, wishes, by, now)?;
-        if let Current::Other(store) = &self.current {
+        if let Current::Other(store) | Current::Older(store) = &self.current {
             let aside = aside::name(&self.database)?;
             store.backup(&aside)?;
             outcome.aside = Some(aside);
@@ -379,10 +394,33 @@ fn look_at(database: &Path, backup: &Store) -> Result<Current, Error> {
         return Ok(Current::Unreadable { why });
     }
     let identity = |store: &Store| Ok::<_, Error>(open::meta(&store.connection)?.identity);
-    Ok(match identity(&store)? == identity(backup)? {
+    if identity(&store)? != identity(backup)? {
+        return Ok(Current::Other(store));
+    }
+    Ok(match goes_on_from(&store, backup)? {
         true => Current::Same(store),
-        false => Current::Other(store),
+        false => Current::Older(store),
     })
+}
+
+/// Whether the log of the current database has the last line of the backup's, as it has unless it was put
+/// back to a state before it. A line that it has pruned it had: there all lines are younger, or none is left.
+fn goes_on_from(current: &Store, backup: &Store) -> Result<bool, Error> {
+    const LAST: &str =
+        "SELECT id, at, actor, action, label, detail FROM event ORDER BY id DESC LIMIT 1";
+    const HAS: &str = "SELECT coalesce(?1 < min(id) OR ?2 < min(at), true)
+        OR EXISTS (SELECT 1 FROM event WHERE id = ?1 AND at = ?2 AND actor = ?3 AND action = ?4
+            AND label IS ?5 AND detail IS ?6) FROM event";
+    let last = backup.connection.query_row(LAST, [], |row| {
+        (0..6)
+            .map(|column| row.get(column))
+            .collect::<Result<Vec<Value>, _>>()
+    });
+    let Some(last) = last.optional()? else {
+        return Ok(true);
+    };
+    let has = (current.connection).query_row(HAS, params_from_iter(last), |row| row.get(0))?;
+    Ok(has)
 }
 
 /// Whether the file is the trouble, and no permission, lock or setting.

@@ -383,7 +383,10 @@ fn what_comes_back_meets_a_mailbox_that_was_made_again_disabled() {
     let site = Site::new();
     site.backup();
     site.sql(
-        "PRAGMA foreign_keys = OFF; DELETE FROM event; DELETE FROM secret; DELETE FROM device_password;
+        "PRAGMA foreign_keys = OFF;
+         CREATE TEMP TABLE last AS SELECT id, at, actor, via, action, label FROM event ORDER BY id DESC LIMIT 1;
+         DELETE FROM event; INSERT INTO event (id, at, actor, via, action, label) SELECT * FROM last;
+         DELETE FROM secret; DELETE FROM device_password;
          DELETE FROM mailbox WHERE name LIKE 'ana%'",
     );
     let mut store = site.store();
@@ -552,6 +555,66 @@ fn another_database_is_replaced_only_if_somebody_says_what_becomes_of_revocation
             matches!(asked, Err(Error::OtherIdentity { .. })),
             "{asked:?}"
         );
+    }
+}
+
+#[test]
+fn where_an_older_file_was_put_in_place_it_lifts_no_limit_and_revives_nothing_unasked() {
+    let site = Site::new();
+    let old = site.beside("old.db");
+    site.store().backup(&old).unwrap();
+    let mut store = site.store();
+    let tight = Limits {
+        expires_unused_days: Some(3),
+        ..Limits::default()
+    };
+    (store.set_limits(&site.phone, |_| tight.clone(), &root(), at(20))).unwrap();
+    rotate(&mut store, &site.laptop, 8, Some(at(THEN + 1)));
+    (store.set_mailbox_enabled(&mailbox(ANA), false, &root(), at(22))).unwrap();
+    drop(store);
+    site.backup();
+    let put_in_place = || fs::copy(&old, &site.path).unwrap();
+    let is_refused = || {
+        matches!(
+            site.restore(),
+            Err(RestoreError::Undecided {
+                source: Unknown::Older { .. }
+            })
+        )
+    };
+    put_in_place();
+    assert!(is_refused());
+    // Also if it has as many lines by now.
+    for index in 0..9 {
+        issue(
+            &mut site.store(),
+            OFFICE,
+            &format!("device {index}"),
+            20 + index,
+        );
+    }
+    assert!(is_refused());
+    assert!(site.works(ANA, 1), "nothing was changed");
+    let done = site.restore_with(accept()).unwrap();
+    assert_eq!((done.lost.devices.len(), done.disabled.len()), (9, 0));
+    assert_eq!(site.store().device(&site.phone).unwrap().limits, tight);
+    assert!(!site.works(ANA, 1) && site.works(OFFICE, 2) && site.works(OFFICE, 8));
+    let kept = Store::open(&done.aside.unwrap()).unwrap();
+    assert_eq!(kept.devices(None, Revoked::Hidden).unwrap().len(), 11);
+}
+
+#[test]
+fn a_database_that_has_pruned_what_the_backup_knows_is_no_older_one() {
+    for and_then in [0, 1, 20] {
+        let site = Site::new();
+        site.backup();
+        // All of it: numbers begin anew.
+        site.sql("DELETE FROM event");
+        for index in 0..and_then {
+            let name = mailbox(&format!("user-{index}@example.org"));
+            site.store().add_mailbox(&name, &root(), at(30)).unwrap();
+        }
+        site.restore().unwrap();
     }
 }
 

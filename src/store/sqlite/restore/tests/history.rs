@@ -6,24 +6,54 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::EventRow;
 
 /// Something that somebody does; numbers choose among what there is.
 #[derive(Debug, Clone, Copy)]
 enum Act {
-    Issue { mailbox: usize, person: bool },
-    Rotate { device: usize, keep: bool },
-    Revoke { device: usize },
-    Limit { device: usize },
-    Rename { device: usize },
-    Enable { mailbox: usize, enabled: bool },
-    RemoveMailbox { mailbox: usize },
-    AddMailbox { mailbox: usize },
-    GiveAccess { mailbox: usize },
-    TakeAccess { mailbox: usize },
+    Issue {
+        mailbox: usize,
+        person: bool,
+    },
+    Rotate {
+        device: usize,
+        keep: bool,
+    },
+    Revoke {
+        device: usize,
+    },
+    Limit {
+        device: usize,
+    },
+    Rename {
+        device: usize,
+    },
+    Enable {
+        mailbox: usize,
+        enabled: bool,
+    },
+    RemoveMailbox {
+        mailbox: usize,
+    },
+    AddMailbox {
+        mailbox: usize,
+    },
+    GiveAccess {
+        mailbox: usize,
+    },
+    TakeAccess {
+        mailbox: usize,
+    },
     RemovePerson,
     AddPerson,
     Backup,
-    Restore { backup: usize },
+    /// By hand, as no manual tells anybody to.
+    PutInPlace {
+        backup: usize,
+    },
+    Restore {
+        backup: usize,
+    },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -41,6 +71,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::RemovePerson),
         1 => Just(Act::AddPerson),
         3 => Just(Act::Backup),
+        1 => (0..9_usize).prop_map(|backup| Act::PutInPlace { backup }),
         3 => (0..9_usize).prop_map(|backup| Act::Restore { backup }),
     ]
 }
@@ -49,7 +80,7 @@ fn act() -> impl Strategy<Value = Act> {
 struct History {
     site: Site,
     /// As in a daemon: it is open all the time, so that no other is the last to close.
-    _open: Store,
+    open: Option<Store>,
     clock: i64,
     /// Every tag that was ever given out, with its mailbox and device.
     secrets: Vec<(&'static str, u16, DeviceId)>,
@@ -64,7 +95,7 @@ impl History {
             (OFFICE, 2, site.laptop.clone()),
         ];
         Self {
-            _open: site.store(),
+            open: Some(site.store()),
             site,
             clock: 100,
             secrets,
@@ -158,6 +189,10 @@ impl History {
                 store.backup(&file).unwrap();
                 self.backups.push(file);
             }
+            Act::PutInPlace { backup } => {
+                drop(store);
+                self.put_in_place(backup);
+            }
             Act::Restore { backup } => {
                 drop(store);
                 self.restore(backup);
@@ -165,9 +200,22 @@ impl History {
         }
     }
 
+    fn backup(&self, backup: usize) -> Option<&PathBuf> {
+        self.backups.get(backup % self.backups.len().max(1))
+    }
+
+    fn put_in_place(&mut self, backup: usize) {
+        // The last to close takes the log with it.
+        drop(self.open.take());
+        if let Some(file) = self.backup(backup) {
+            fs::copy(file, &self.site.path).unwrap();
+        }
+        self.open = Some(self.site.store());
+    }
+
     /// Restores one of the backups, and holds what becomes of each secret against what was before.
     fn restore(&self, backup: usize) {
-        let Some(file) = self.backups.get(backup % self.backups.len().max(1)) else {
+        let Some(file) = self.backup(backup) else {
             return;
         };
         let current = self.site.beside("current.db");
@@ -176,6 +224,16 @@ impl History {
         let (before, then) = (Store::open(&current).unwrap(), source::read(file).unwrap());
         let was = Reader::new(current, Identity::default()).into();
         let restore = Restore::prepare(file, &self.site.path).unwrap();
+        let missing = missing_lines(&then, &before);
+        if !missing.is_empty() {
+            let path = self.site.path.clone();
+            assert_eq!(
+                restore.unknown(),
+                Some(Unknown::Older { path }),
+                "{missing:?}"
+            );
+            return self.accept_what_nothing_tells(file, restore);
+        }
         assert_eq!(restore.unknown(), None);
         let outcome = restore
             .run(Wishes::default(), &root(), at(self.clock))
@@ -195,22 +253,52 @@ impl History {
                     "{tag} of {mailbox} is gone, and nobody said so"
                 );
             }
-            let now = store.device(device).unwrap();
-            if let (Ok(before), None) = (before.device(device), now.revoked) {
+            let known = [&before, &then, &store].map(|store| store.device(device));
+            let ([Ok(_), _, now] | [_, Ok(_), now]) = &known else {
+                continue;
+            };
+            let now = now.as_ref().unwrap();
+            if let (Ok(before), None) = (&known[0], now.revoked) {
                 assert_eq!(now.limits, before.limits);
                 assert_eq!(now.old_until, before.old_until);
             }
         }
-        let all = |store: &Store| store.events(EventFilter::latest(10_000)).unwrap();
-        let after = all(&store);
-        for event in all(&before).iter().chain(&all(&then)) {
-            let same = |other: &&crate::store::EventRow| {
-                (other.at, &other.action, &other.device, &other.detail)
-                    == (event.at, &event.action, &event.device, &event.detail)
-            };
-            assert!(after.iter().any(|other| same(&other)), "{event:?} is lost");
+        for old in [&before, &then] {
+            assert_eq!(missing_lines(old, &store), Vec::<EventRow>::new());
         }
     }
+
+    /// An older file was put in place: nothing happens unless somebody says so, and then all is as in the
+    /// backup.
+    fn accept_what_nothing_tells(&self, file: &Path, restore: Restore) {
+        let (by, now) = (root(), at(self.clock));
+        let refused = restore.plan(Wishes::default(), &by, now);
+        assert!(
+            matches!(refused, Err(RestoreError::Undecided { .. })),
+            "{refused:?}"
+        );
+        let done = restore.run(accept(), &by, now).unwrap();
+        assert!(done.aside.is_some_and(|aside| aside.exists()));
+        let then = self.site.beside("then.db");
+        fs::copy(file, &then).unwrap();
+        let then = Reader::new(then, Identity::default()).into();
+        let is = self.site.reader();
+        for (mailbox, tag, _) in &self.secrets {
+            assert_eq!(works(&is, mailbox, *tag), works(&then, mailbox, *tag));
+        }
+        assert_eq!(self.site.store().check().unwrap(), Vec::<String>::new());
+    }
+}
+
+/// What the log of `one` says, and that of `other` does not.
+fn missing_lines(one: &Store, other: &Store) -> Vec<EventRow> {
+    let [one, other] = [one, other].map(|store| store.events(EventFilter::latest(10_000)).unwrap());
+    let same = |one: &EventRow, other: &EventRow| {
+        (one.at, &one.action, &one.device, &one.detail)
+            == (other.at, &other.action, &other.device, &other.detail)
+    };
+    let is_missing = |event: &EventRow| !other.iter().any(|other| same(event, other));
+    one.into_iter().filter(is_missing).collect()
 }
 
 proptest! {
