@@ -346,6 +346,7 @@ mod tests {
     use crate::secret::Secret;
     use crate::server::bells::Bells;
     use crate::server::conversation::HANDSHAKE;
+    use crate::server::output::PATIENCE;
     use crate::server::room::{Bounds, Room};
     use crate::session::auth_client::Kind;
 
@@ -408,6 +409,27 @@ mod tests {
             }
             assert_eq!(wakes(&mut connection, begun + HANDSHAKE), None, "{said:?}");
         }
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_for_30_seconds_is_given_up() {
+        let runtime = crate::server::runtime::start().unwrap();
+        let _entered = runtime.enter();
+        let (mut connection, theirs, begun) = connected();
+        hears(&mut connection, &theirs, "VERSION\t1\t2\nCPID\t1\n");
+        let give_up = now() + Duration::from_secs(20);
+        // Until all has left that was to leave.
+        while wakes(&mut connection, begun) != Some(None) {
+            assert!(now() < give_up, "the greeting was not taken");
+        }
+        // More than fits between us and whoever reads nothing.
+        connection.channel.buffer().resize(1 << 20, b'x');
+        while wakes(&mut connection, begun) != Some(Some(begun + PATIENCE)) {
+            assert!(now() < give_up, "it would wait for longer");
+        }
+        let just_before = begun + PATIENCE - Duration::from_nanos(1);
+        assert!(wakes(&mut connection, just_before).is_some());
+        assert_eq!(wakes(&mut connection, begun + PATIENCE), None);
     }
 
     #[test]
