@@ -89,8 +89,8 @@ struct Decided {
 
 struct Connection {
     channel: Channel,
-    /// Its own, as the greeting says it (CUID), and its lane in the verifier.
-    number: u32,
+    /// Its own, and its lane in the verifier.
+    number: u64,
     context: Arc<Context>,
     /// As the greeting says it.
     cookie: Cookie,
@@ -130,7 +130,7 @@ impl Connection {
         let greeting = Greeting {
             mechanisms: &context.mechanisms,
             spid: std::process::id(),
-            cuid: number,
+            cuid: cuid(number),
             cookie: &cookie.0,
         };
         Ok(Self {
@@ -340,8 +340,16 @@ impl Conversation for Connection {
     }
 }
 
+/// What the greeting says of a connection's number: 32 bits, and never 0. No identity: Dovecot's log alone has it.
+fn cuid(number: u64) -> u32 {
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d]).max(1)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::secret::Secret;
     use crate::server::bells::Bells;
@@ -390,6 +398,21 @@ mod tests {
             assert!(now() < give_up, "it takes nothing");
         }
         assert_eq!(connection.channel.read_now(), line.len());
+    }
+
+    #[test]
+    fn after_four_billion_connections_none_has_the_number_of_another() {
+        let (connection, ..) = {
+            let runtime = crate::server::runtime::start().unwrap();
+            let _entered = runtime.enter();
+            connected()
+        };
+        let shared = &connection.context.shared;
+        let last = u64::from(u32::MAX);
+        shared.connections.store(last, Ordering::Relaxed);
+        let numbers = [(); 3].map(|()| shared.next_connection());
+        assert_eq!(numbers, [last, last + 1, last + 2]);
+        assert_eq!(numbers.map(cuid), [u32::MAX, 1, 1]);
     }
 
     #[test]

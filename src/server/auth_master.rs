@@ -60,7 +60,7 @@ pub(super) async fn run(
 struct Connection {
     channel: Channel,
     /// Its lane in the verifier.
-    number: u32,
+    number: u64,
     context: Arc<Context>,
     session: Session,
     actions: Vec<Action>,
