@@ -147,7 +147,7 @@ impl World {
             b'H' => {
                 let place = script::number::<usize>(rest).0 % self.logins.len();
                 let gone = self.logins[place].0;
-                self.table.forget_all(gone);
+                self.table.forget_all(gone.into());
                 self.waiting.retain(|waiting| waiting.connection != gone);
                 self.logins[place] = self.connect(place, seen);
                 seen.step("hung up");
@@ -203,7 +203,7 @@ impl World {
                 let finished = Finished {
                     client_pid,
                     auth_id: id,
-                    connection,
+                    connection: connection.into(),
                     begun,
                     admitted: *admitted,
                 };
@@ -212,7 +212,7 @@ impl World {
             Change::Forget(id) => {
                 self.waiting
                     .retain(|other| (other.connection, other.auth_id) != (connection, id));
-                self.table.forget(connection, id);
+                self.table.forget(connection.into(), id);
             }
         }
     }

@@ -89,8 +89,8 @@ struct Decided {
 
 struct Connection {
     channel: Channel,
-    /// Its own, as the greeting says it (CUID), and its lane in the verifier.
-    number: u32,
+    /// Its own, and its lane in the verifier.
+    number: u64,
     context: Arc<Context>,
     /// As the greeting says it.
     cookie: Cookie,
@@ -130,7 +130,7 @@ impl Connection {
         let greeting = Greeting {
             mechanisms: &context.mechanisms,
             spid: std::process::id(),
-            cuid: number,
+            cuid: cuid(number),
             cookie: &cookie.0,
         };
         Ok(Self {
@@ -340,12 +340,21 @@ impl Conversation for Connection {
     }
 }
 
+/// What the greeting says of a connection's number: 32 bits, and never 0. No identity: Dovecot's log alone has it.
+fn cuid(number: u64) -> u32 {
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d]).max(1)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::secret::Secret;
     use crate::server::bells::Bells;
     use crate::server::conversation::HANDSHAKE;
+    use crate::server::output::PATIENCE;
     use crate::server::room::{Bounds, Room};
     use crate::session::auth_client::Kind;
 
@@ -392,6 +401,21 @@ mod tests {
     }
 
     #[test]
+    fn after_four_billion_connections_none_has_the_number_of_another() {
+        let (connection, ..) = {
+            let runtime = crate::server::runtime::start().unwrap();
+            let _entered = runtime.enter();
+            connected()
+        };
+        let shared = &connection.context.shared;
+        let last = u64::from(u32::MAX);
+        shared.connections.store(last, Ordering::Relaxed);
+        let numbers = [(); 3].map(|()| shared.next_connection());
+        assert_eq!(numbers, [last, last + 1, last + 2]);
+        assert_eq!(numbers.map(cuid), [u32::MAX, 1, 1]);
+    }
+
+    #[test]
     fn a_handshake_that_does_not_come_within_150_seconds_ends_the_connection() {
         let runtime = crate::server::runtime::start().unwrap();
         let _entered = runtime.enter();
@@ -408,6 +432,27 @@ mod tests {
             }
             assert_eq!(wakes(&mut connection, begun + HANDSHAKE), None, "{said:?}");
         }
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_for_30_seconds_is_given_up() {
+        let runtime = crate::server::runtime::start().unwrap();
+        let _entered = runtime.enter();
+        let (mut connection, theirs, begun) = connected();
+        hears(&mut connection, &theirs, "VERSION\t1\t2\nCPID\t1\n");
+        let give_up = now() + Duration::from_secs(20);
+        // Until all has left that was to leave.
+        while wakes(&mut connection, begun) != Some(None) {
+            assert!(now() < give_up, "the greeting was not taken");
+        }
+        // More than fits between us and whoever reads nothing.
+        connection.channel.buffer().resize(1 << 20, b'x');
+        while wakes(&mut connection, begun) != Some(Some(begun + PATIENCE)) {
+            assert!(now() < give_up, "it would wait for longer");
+        }
+        let just_before = begun + PATIENCE - Duration::from_nanos(1);
+        assert!(wakes(&mut connection, just_before).is_some());
+        assert_eq!(wakes(&mut connection, begun + PATIENCE), None);
     }
 
     #[test]

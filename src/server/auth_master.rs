@@ -60,7 +60,7 @@ pub(super) async fn run(
 struct Connection {
     channel: Channel,
     /// Its lane in the verifier.
-    number: u32,
+    number: u64,
     context: Arc<Context>,
     session: Session,
     actions: Vec<Action>,
@@ -243,7 +243,96 @@ fn restriction(owner: Owner, uid: u32, gid: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::model::{Fields as Own, Userdb};
+    use crate::server::bells::Bells;
+    use crate::server::conversation::HANDSHAKE;
+    use crate::server::output::PATIENCE;
+    use crate::server::room::{Bounds, Room};
+    use crate::session::auth_master::Kind;
+
+    /// A connection without a verifier, its other end, and when it began.
+    fn connected(kind: Kind) -> (Connection, UnixStream, Instant) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let settings = Settings {
+            kind,
+            userdb: Userdb {
+                uid: 5_000,
+                gid: 5_001,
+                home: None,
+                fields: Own::default(),
+            },
+            default_domain: None,
+        };
+        let context = Context {
+            name: "master".into(),
+            open_to_all: None,
+            settings: Arc::new(settings),
+            shared: Arc::new(Shared::new(
+                Arc::new(Room::new(Bounds::within(None, 1, 1))),
+                Bells::new().unwrap(),
+            )),
+        };
+        let peer = peer(ours.peer_cred().unwrap(), None);
+        let begun = now();
+        let connection = Connection::new(ours, peer, Arc::new(context), begun);
+        (connection, theirs, begun)
+    }
+
+    /// When it wants to go on by itself; `None` if it is done.
+    fn wakes(connection: &mut Connection, now: Instant) -> Option<Option<Instant>> {
+        match connection.turn(now) {
+            Ok(Some(Wake::At(time))) => Some(Some(time)),
+            Ok(Some(Wake::Never)) => Some(None),
+            Ok(None) | Err(_) => None,
+        }
+    }
+
+    /// Has turns until it wants to go on at that time and no other.
+    fn until_it_wakes(connection: &mut Connection, now: Instant, wake: Option<Instant>) {
+        let give_up = super::now() + Duration::from_secs(20);
+        while wakes(connection, now) != Some(wake) {
+            assert!(super::now() < give_up, "{:?}", wakes(connection, now));
+        }
+    }
+
+    #[test]
+    fn a_handshake_that_does_not_come_within_150_seconds_ends_the_connection() {
+        let runtime = crate::server::runtime::start().unwrap();
+        let _entered = runtime.enter();
+        for kind in [Kind::Master, Kind::Userdb] {
+            let (mut connection, _theirs, begun) = connected(kind);
+            let just_before = begun + HANDSHAKE - Duration::from_nanos(1);
+            // Until the greeting has left.
+            until_it_wakes(&mut connection, just_before, Some(begun + HANDSHAKE));
+            assert_eq!(wakes(&mut connection, begun + HANDSHAKE), None, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_for_30_seconds_is_given_up() {
+        let runtime = crate::server::runtime::start().unwrap();
+        let _entered = runtime.enter();
+        for kind in [Kind::Master, Kind::Userdb] {
+            let (mut connection, theirs, begun) = connected(kind);
+            let hello = "VERSION\t1\t1\n";
+            let give_up = now() + Duration::from_secs(20);
+            while theirs.try_write(hello.as_bytes()).is_err() {
+                assert!(now() < give_up, "it takes nothing");
+            }
+            assert_eq!(connection.channel.read_now(), hello.len());
+            // After the handshake nothing ends it while it is idle.
+            until_it_wakes(&mut connection, begun + 1_000 * HANDSHAKE, None);
+            // More than fits between us and whoever reads nothing.
+            connection.channel.buffer().resize(1 << 20, b'x');
+            until_it_wakes(&mut connection, begun, Some(begun + PATIENCE));
+            let just_before = begun + PATIENCE - Duration::from_nanos(1);
+            assert!(wakes(&mut connection, just_before).is_some(), "{kind:?}");
+            assert_eq!(wakes(&mut connection, begun + PATIENCE), None, "{kind:?}");
+        }
+    }
 
     #[test]
     fn strangers_on_a_socket_open_to_all_see_their_own_only() {

@@ -24,7 +24,7 @@ use super::now;
 #[derive(Debug)]
 pub(super) struct Bells {
     /// By time and number of the connection: at most one of each, its next.
-    bells: Mutex<BTreeMap<(Instant, u32), Arc<Notify>>>,
+    bells: Mutex<BTreeMap<(Instant, u64), Arc<Notify>>>,
     timer: AsyncFd<OwnedFd>,
 }
 
@@ -48,7 +48,7 @@ impl Bells {
     }
 
     /// Rings at that time, once.
-    pub(super) fn set(&self, due: Instant, connection: u32, bell: &Arc<Notify>) {
+    pub(super) fn set(&self, due: Instant, connection: u64, bell: &Arc<Notify>) {
         let mut bells = self.lock();
         bells.insert((due, connection), Arc::clone(bell));
         if bells.first_key_value().map(|(key, _)| *key) == Some((due, connection)) {
@@ -57,7 +57,7 @@ impl Bells {
     }
 
     /// Does not ring then: the connection has ended.
-    pub(super) fn forget(&self, due: Instant, connection: u32) {
+    pub(super) fn forget(&self, due: Instant, connection: u64) {
         self.lock().remove(&(due, connection));
     }
 
@@ -98,7 +98,7 @@ impl Bells {
             .map(|left| timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::empty(), &left));
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Instant, u32), Arc<Notify>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Instant, u64), Arc<Notify>>> {
         self.bells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

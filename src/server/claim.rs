@@ -1,5 +1,5 @@
 //! Our right to the path of a socket: bound so that it is right from the first moment, found again if it was
-//! removed, given back at the end.
+//! removed, given back at the end. To that of a socket that systemd made we have none, and only look at it.
 //!
 //! A socket of a live daemon is never stolen: each is guarded by a lock file beside it (`PATH.lock`,
 //! held by flock(2) until the process ends, however it ends, and removed at a clean end), and before an old socket is removed we
@@ -29,6 +29,14 @@ pub(super) struct Claim {
     node: Node,
     /// Given up last.
     lock: Lock,
+}
+
+/// The path of a socket that was handed over. Whatever becomes of it, only its maker can make it anew.
+#[derive(Debug)]
+pub(super) struct Watched {
+    path: PathBuf,
+    /// What was there at the start. The kernel does not say whether that is the socket we have.
+    node: io::Result<Node>,
 }
 
 /// What is at the path.
@@ -62,12 +70,7 @@ impl Claim {
     }
 
     pub(super) fn found(&self) -> Found {
-        match fs::symlink_metadata(&self.listener.path) {
-            Ok(found) if Node::from(&found) == self.node => Found::Ours,
-            Ok(_) => Found::Another,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
-            Err(_) => Found::Ours,
-        }
+        found(&self.listener.path, |node| node == self.node)
     }
 
     /// Binds the socket once more, where [`Found::Nothing`]. Needs a runtime.
@@ -82,6 +85,36 @@ impl Claim {
         let (node, socket) = bind(&self.listener)?;
         self.node = node;
         Ok(socket)
+    }
+}
+
+impl Watched {
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            node: fs::symlink_metadata(path).map(|found| Node::from(&found)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn found(&self) -> Found {
+        found(&self.path, |node| match &self.node {
+            Ok(first) => node == *first,
+            // What could not be seen is taken for ours; what was not there comes from somebody else.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        })
+    }
+}
+
+fn found(path: &Path, is_ours: impl FnOnce(Node) -> bool) -> Found {
+    match fs::symlink_metadata(path) {
+        Ok(found) if is_ours(Node::from(&found)) => Found::Ours,
+        Ok(_) => Found::Another,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+        Err(_) => Found::Ours,
     }
 }
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::select;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::auth_client;
 use super::auth_master;
-use super::claim::{Claim, Found};
+use super::claim::{Claim, Found, Watched};
 use super::room::{NextPlace, Place, Stay};
 use super::{Drain, Error, Shared, now, os};
 use crate::config::Listener;
@@ -26,7 +26,7 @@ use crate::config::Listener;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often we look whether our socket is where it was: one system call, and whoever connects again finds us
-/// within 1 s after it was removed.
+/// within 1 s after it was removed, or the log says within 1 s that nobody does.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How long those who wait at a socket that was removed may go on waiting for room.
@@ -39,10 +39,19 @@ pub(super) struct Socket {
     /// Whose it is if its mode is 0666. Found at the start: who has become another user may not see its
     /// path any more.
     open_to_all: io::Result<Option<Owner>>,
-    /// `None` where it was handed over: then path, mode and life are its maker's business.
-    claim: Option<Claim>,
+    /// `None` where it was handed over and has no path.
+    hold: Option<Hold>,
     /// Whether the log knows that it is not where it was.
     lost: bool,
+}
+
+/// What we can do for the path of a socket.
+#[derive(Debug)]
+enum Hold {
+    /// It is ours: made again when it is removed, removed at the end.
+    Claimed(Claim),
+    /// It was handed over: made, changed and removed by its maker alone. We can say that it is gone.
+    Watched(Watched),
 }
 
 /// Whose a socket is.
@@ -95,11 +104,14 @@ impl Socket {
     pub(super) fn handed_over(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let path = (address.as_pathname()).ok_or_else(|| io::ErrorKind::NotFound.into());
+        let path = address.as_pathname();
+        let open_to_all = path
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+            .and_then(open_to_all);
         Ok(Self {
-            open_to_all: path.and_then(open_to_all),
+            open_to_all,
             listener: UnixListener::from_std(listener)?,
-            claim: None,
+            hold: path.map(|path| Hold::Watched(Watched::new(path))),
             lost: false,
         })
     }
@@ -114,7 +126,7 @@ impl Socket {
         Ok(Self {
             listener: socket,
             open_to_all: open_to_all(&listener.path),
-            claim: Some(claim),
+            hold: Some(Hold::Claimed(claim)),
             lost: false,
         })
     }
@@ -143,7 +155,7 @@ impl Socket {
         loop {
             select! {
                 () = drain.begun() => break,
-                _ = looks.tick(), if self.claim.is_some() => self.look(&service, &drain),
+                _ = looks.tick(), if self.hold.is_some() => self.look(&service, &drain),
                 next = next(&self.listener, &mut place) => match next {
                     Ok(stream) => serve(stream, place.take(), &service, &drain),
                     Err(error) => {
@@ -163,40 +175,62 @@ impl Socket {
         drop(drain);
     }
 
-    /// Sees to it that peers find the socket. Whoever has connected is served on, removed or not.
+    /// Sees to it that peers find the socket, or that the log says they do not. Whoever has connected is
+    /// served on, removed or not.
     fn look(&mut self, service: &Service, drain: &Drain) {
-        let Some(claim) = &mut self.claim else {
-            return;
-        };
-        match claim.found() {
-            Found::Ours => self.lost = false,
-            Found::Another => {
-                if !std::mem::replace(&mut self.lost, true) {
-                    error!(
-                        listener = %service.name(),
-                        "something else is in the place of the socket: nobody can connect until it is removed",
-                    );
-                }
-            }
-            Found::Nothing => match claim.stake_again() {
-                Ok(fresh) => {
-                    self.lost = false;
-                    let removed = std::mem::replace(&mut self.listener, fresh);
-                    warn!(listener = %service.name(), "the socket was removed: bound again");
-                    tokio::spawn(accept_rest(removed, service.clone(), drain.clone()));
-                }
-                Err(error) => {
+        match &mut self.hold {
+            Some(Hold::Claimed(claim)) => match claim.found() {
+                Found::Ours => self.lost = false,
+                Found::Another => {
                     if !std::mem::replace(&mut self.lost, true) {
-                        let hint = error.hint();
-                        let error: &dyn std::error::Error = &error;
                         error!(
-                            listener = %service.name(), error, hint,
-                            "the socket was removed, and nobody can connect: a restart makes it anew",
+                            listener = %service.name(),
+                            "something else is in the place of the socket: nobody can connect until it is removed",
                         );
                     }
                 }
+                Found::Nothing => match claim.stake_again() {
+                    Ok(fresh) => {
+                        self.lost = false;
+                        let removed = std::mem::replace(&mut self.listener, fresh);
+                        warn!(listener = %service.name(), "the socket was removed: bound again");
+                        tokio::spawn(accept_rest(removed, service.clone(), drain.clone()));
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut self.lost, true) {
+                            let hint = error.hint();
+                            let error: &dyn std::error::Error = &error;
+                            error!(
+                                listener = %service.name(), error, hint,
+                                "the socket was removed, and nobody can connect: a restart makes it anew",
+                            );
+                        }
+                    }
+                },
             },
+            Some(Hold::Watched(watched)) => {
+                let lost = watched.found() != Found::Ours;
+                if std::mem::replace(&mut self.lost, lost) != lost {
+                    tell(service.name(), watched.path(), lost);
+                }
+            }
+            None => {}
         }
+    }
+}
+
+/// The log learns that a socket that was handed over has gone, or is back. The remedy names both units: systemd
+/// makes no socket whose service is running.
+fn tell(listener: &str, path: &Path, lost: bool) {
+    if lost {
+        error!(
+            listener = %listener, path = ?path,
+            hint = %format!("systemctl restart dovelatch-{listener}.socket dovelatch.service"),
+            "the socket that systemd handed over was removed, and nobody can connect: only a restart of its \
+             socket unit makes it anew",
+        );
+    } else {
+        info!(listener = %listener, path = ?path, "the socket that systemd handed over is back");
     }
 }
 

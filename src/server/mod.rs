@@ -28,7 +28,7 @@ mod watchdog;
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -162,7 +162,7 @@ struct Shared {
     verifier: OnceLock<Verifier>,
     /// A place for each connection, whichever its listener.
     room: Arc<Room>,
-    connections: AtomicU32,
+    connections: AtomicU64,
     bells: Bells,
     /// Log-ins that were let in on a login socket, until a mail process takes them over.
     finished: Mutex<Table>,
@@ -180,7 +180,7 @@ impl Shared {
         Self {
             verifier: OnceLock::new(),
             room,
-            connections: AtomicU32::new(1),
+            connections: AtomicU64::new(1),
             bells,
             finished: Mutex::default(),
             closed: Rated::default(),
@@ -194,9 +194,10 @@ impl Shared {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the next connection; never 0.
-    fn next_connection(&self) -> u32 {
-        self.connections.fetch_add(1, Ordering::Relaxed).max(1)
+    /// The number of the next connection: never 0, and never the same again. (With 32 bits it would be, after
+    /// weeks of log-ins without a restart.)
+    fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 const MAX_UNSENT: usize = 64 * 1024;
 
 /// How long a peer may take nothing at all before it is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Room that is kept for the next replies, in bytes.
 const KEPT: usize = 4 * 1024;

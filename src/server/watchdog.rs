@@ -27,7 +27,7 @@ use crate::verify::Verifier;
 const NOBODYS_PASSWORD: &[u8] = b"aaaa-aaaa-aaaa-aaaa-aaaa";
 
 /// Whose turn it is among those who ask the verifier: connections count from 1.
-const LANE: u32 = 0;
+const LANE: u64 = 0;
 
 /// How late a sign of life may be where there is too much to do: it waits in two queues, each puts off what has
 /// waited for 4 s, and that is seen within another second.

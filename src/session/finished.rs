@@ -29,7 +29,7 @@ pub struct Finished {
     /// Id of its AUTH.
     pub auth_id: u32,
     /// Our own number of the login connection.
-    pub connection: u32,
+    pub connection: u64,
     /// When its AUTH came in: it lives 150 s from then, as in stock Dovecot.
     pub begun: Instant,
     pub admitted: Admitted,
@@ -47,7 +47,7 @@ pub struct Table {
 /// One connection's AUTH; there is one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
-    connection: u32,
+    connection: u64,
     auth_id: u32,
 }
 
@@ -91,7 +91,7 @@ impl Table {
     }
 
     /// Forgets one: it was cancelled, or its id is used again.
-    pub fn forget(&mut self, connection: u32, auth_id: u32) {
+    pub fn forget(&mut self, connection: u64, auth_id: u32) {
         self.remove(Key {
             connection,
             auth_id,
@@ -100,7 +100,7 @@ impl Table {
 
     /// Forgets all of a connection: it has ended. The login process stays until the mail process has
     /// taken over, so nobody will ask for them.
-    pub fn forget_all(&mut self, connection: u32) {
+    pub fn forget_all(&mut self, connection: u64) {
         let keys = self.requests.range(Key::all(connection));
         for key in keys.map(|(&key, _)| key).collect::<Vec<_>>() {
             self.remove(key);
@@ -133,7 +133,7 @@ impl Key {
         auth_id: 0,
     };
     const LAST: Self = Self {
-        connection: u32::MAX,
+        connection: u64::MAX,
         auth_id: u32::MAX,
     };
 
@@ -144,7 +144,7 @@ impl Key {
         }
     }
 
-    fn all(connection: u32) -> RangeInclusive<Self> {
+    fn all(connection: u64) -> RangeInclusive<Self> {
         let first = Self {
             connection,
             ..Self::FIRST
@@ -209,7 +209,7 @@ mod tests {
         Finished {
             client_pid: 100,
             auth_id,
-            connection,
+            connection: connection.into(),
             begun,
             admitted: admitted(number),
         }
@@ -385,11 +385,11 @@ mod tests {
                     }
                     Event::Forget(connection, id) => {
                         kept.retain(|&(c, i, ..)| (c, i) != (connection, id));
-                        table.forget(connection, id);
+                        table.forget(connection.into(), id);
                     }
                     Event::ForgetAll(connection) => {
                         kept.retain(|&(c, ..)| c != connection);
-                        table.forget_all(connection);
+                        table.forget_all(connection.into());
                     }
                     Event::Passes(seconds) => {
                         now += Duration::from_secs(seconds);

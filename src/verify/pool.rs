@@ -138,7 +138,7 @@ impl Verifier {
     /// never finds its lane full.
     pub fn submit(
         &self,
-        lane: u32,
+        lane: u64,
         attempt: Attempt,
         arrived: Instant,
         answer: impl FnOnce(Verdict) + Send + 'static,
@@ -158,7 +158,7 @@ impl Verifier {
     /// Neither may block. `lane` and `arrived` as for [`Self::submit`].
     pub fn inquire(
         &self,
-        lane: u32,
+        lane: u64,
         query: Query,
         arrived: Instant,
         answer: impl FnOnce(Answer) + Send + 'static,
@@ -279,7 +279,7 @@ struct Shared {
     settings: Settings,
     identity: Identity,
     desks: Desks,
-    look_ups: Station<Queue<u32, Work>>,
+    look_ups: Station<Queue<u64, Work>>,
     /// Without a mailbox and a pair: the probe.
     hashes: Station<Flights<Option<Mailbox>, Option<Pair>, Turn>>,
     ended_secrets: Station<Queue<Mailbox, Suspect>>,
@@ -323,7 +323,7 @@ impl Shared {
         }
     }
 
-    fn take(&self, lane: u32, work: Work, arrived: Instant) {
+    fn take(&self, lane: u64, work: Work, arrived: Instant) {
         let Some(work) = self.at_once(work) else {
             return;
         };

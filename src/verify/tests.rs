@@ -26,7 +26,7 @@ const KEEP: Keep = Keep {
 };
 
 /// Whoever asks, where it does not matter.
-const CALLER: u32 = 1;
+const CALLER: u64 = 1;
 
 /// A database with the mailbox `ana@example.org`, and somebody who may change it.
 struct Site {
@@ -243,7 +243,7 @@ fn submit(
 }
 
 fn submit_as(
-    caller: u32,
+    caller: u64,
     verifier: &Verifier,
     attempt: Attempt,
     arrived: Instant,

@@ -8,7 +8,8 @@ use crate::peer::Peer;
 /// Twenty letters that open nothing, but for one guess in 25^20.
 pub(crate) const WRONG: &str = "aaaa-aaaa-aaaa-aaaa-aaaa";
 
-/// A second is promised; the other one is for a busy machine that runs all tests at once.
+/// A second is promised, and mostly half of one is needed. The other one is for a busy machine that runs all tests
+/// at once: so the promise is held to twice its length only.
 const NORMAL_AGAIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

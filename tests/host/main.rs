@@ -16,7 +16,9 @@
 //! | the disk does not answer | [`hung`] |
 //! | clock set forward and back by ten years | [`clock`] |
 //! | descriptors 0 to 2 closed, odd environment, signals, memory or threads short | [`process`] |
-//! | SIGHUP, SIGTERM twice, no descriptor left | `tests/server/daemon.rs` |
+//! | SIGHUP, SIGTERM twice | `tests/server/daemon.rs` |
+//! | few descriptors, or none left | `tests/server/descriptors.rs` |
+//! | a socket removed, ours or systemd's | `tests/server/removed.rs` |
 //! | the reader of the log stalled or gone | [`log`] |
 //!
 //! Mounts need root: then this program runs in a mount namespace of its own, and nothing of it stays,

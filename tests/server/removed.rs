@@ -32,7 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a_file_in_the_place_of_the_socket_is_not_removed", file),
         trial("who_had_connected_before_the_removal_is_served", backlog),
         trial(
-            "a_socket_that_was_handed_over_is_not_made_again",
+            "a_socket_that_was_handed_over_is_not_made_again_and_the_log_says_once_who_can",
             handed_over_and_removed,
         ),
         only_for_root(
@@ -156,13 +156,33 @@ fn handed_over_and_removed() {
     let socket = UnixListener::bind(site.socket()).unwrap();
     let mut daemon = Daemon::spawn(&mut handing_over(&site, &socket, "auth"));
     daemon.wait_for("serving sockets=1");
-    let peer = Peer::login_process(&site.socket());
-    fs::remove_file(site.socket()).unwrap();
-    // Several looks long: there is nothing to wait for.
+    let mut peer = Peer::login_process(&site.socket());
+    let (phone, aside) = (site.issue("phone"), site.path().join("aside"));
+    fs::rename(site.socket(), &aside).unwrap();
+    daemon.wait_for("the socket that systemd handed over was removed");
+    for part in [
+        "listener=auth ",
+        &format!("path={:?}", site.socket()),
+        "systemctl restart dovelatch-auth.socket dovelatch.service",
+    ] {
+        assert!(daemon.log().contains(part), "{part}: {}", daemon.log());
+    }
+    // Several looks long.
     std::thread::sleep(SECOND);
+    assert_eq!(daemon.log().matches("was removed").count(), 1);
     assert!(!site.socket().exists());
-    peer.say("CANCEL\t1");
-    assert!(!daemon.log().contains("removed"), "{}", daemon.log());
+    let answer = peer.sign_in(1, "ana@example.org", &shown(&phone));
+    assert!(answer.starts_with("OK\t"), "{answer}");
+
+    fs::rename(&aside, site.socket()).unwrap();
+    daemon.wait_for("the socket that systemd handed over is back");
+    Peer::login_process(&site.socket());
+    // Another's in its place is as bad as none.
+    fs::rename(site.socket(), &aside).unwrap();
+    let _other = UnixListener::bind(site.socket()).unwrap();
+    until("a second error", LONG, || {
+        (daemon.log().matches("was removed").count() == 2).then_some(())
+    });
 }
 
 /// It was bound by root, who then became the owner of the database.
