@@ -268,7 +268,10 @@ impl Error {
             return Some(reasons(tried));
         }
         if let Self::Damaged { findings, .. } = self {
-            return Some(format!("{findings} findings, above"));
+            return Some(match findings {
+                1 => "1 finding, above".to_owned(),
+                findings => format!("{findings} findings, above"),
+            });
         }
         let mut causes = Vec::new();
         let mut next = self.source();
