@@ -340,7 +340,7 @@ impl Conversation for Connection {
     }
 }
 
-/// What the greeting says of a connection's number: 32 bits, and never 0. No identity: Dovecot's log alone has it.
+/// What the greeting says of a connection's number: 32 bits, and never 0. We go by the whole number.
 fn cuid(number: u64) -> u32 {
     let [a, b, c, d, ..] = number.to_le_bytes();
     u32::from_le_bytes([a, b, c, d]).max(1)
