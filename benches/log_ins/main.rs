@@ -36,6 +36,8 @@ mod revoking;
 mod site;
 mod stock;
 mod table;
+#[path = "../../tests/support/tested.rs"]
+mod tested;
 #[path = "../../tests/support/tree.rs"]
 #[allow(dead_code, reason = "shared with the tests, which need more of it")]
 mod tree;

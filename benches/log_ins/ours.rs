@@ -2,14 +2,13 @@
 
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::dialogue::{Heard, LogIn, PATIENCE, Peer};
 use crate::site::Site;
-
-pub const DOVELATCH: &str = env!("CARGO_BIN_EXE_dovelatch");
+use crate::tested::{PROGRAM, started_by};
 
 /// Says which process it is, and ends it when our end of the pipe closes, even if we were killed.
 const RUN: &str =
@@ -30,8 +29,8 @@ impl Daemon {
     /// Its log goes nowhere: at a hundred thousand lines a second it would fill the disk.
     pub fn start(site: &Site, first: &LogIn) -> Self {
         let started = Instant::now();
-        let mut shell = Command::new("sh")
-            .args(["-c", RUN, "sh", DOVELATCH, "--config"])
+        let mut shell = started_by("sh")
+            .args(["-c", RUN, "sh", PROGRAM, "--config"])
             .arg(site.config())
             .arg("serve")
             .stdin(Stdio::piped())

@@ -1,16 +1,17 @@
 //! Revocations by the command line, each of a device password that logs in as fast as it can.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::dialogue::{Heard, PATIENCE, Peer};
-use crate::ours::{DOVELATCH, Daemon};
+use crate::ours::Daemon;
 use crate::over::Over;
 use crate::site::{Doomed, Site};
 use crate::table::{Met, Table, count};
+use crate::tested;
 
 /// One device password, on its way out.
 struct Race<'a> {
@@ -98,7 +99,7 @@ fn log_in_always(daemon: &Daemon, current: &Mutex<Arc<Race<'_>>>, over: &Over) {
 }
 
 fn revoke(site: &Site, doomed: &Doomed) {
-    let status = Command::new(DOVELATCH)
+    let status = tested::command()
         .arg("--config")
         .arg(site.config())
         .args(["--quiet", "revoke", "--id", doomed.id.as_str()])

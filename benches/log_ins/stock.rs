@@ -19,9 +19,10 @@ use tempfile::TempDir;
 
 use crate::dialogue::LogIn;
 use crate::load::{Load, Until};
-use crate::ours::{DOVELATCH, Daemon};
+use crate::ours::Daemon;
 use crate::site::Site;
 use crate::table::{self, count, median, millis};
+use crate::tested::PROGRAM;
 use crate::tree::Tree;
 use crate::wait::{LONG, until};
 use crate::{Scale, cpu, hash};
@@ -260,7 +261,7 @@ impl Machine {
         let process = Command::new("unshare")
             .args(["--mount", "--pid", "--net", "--fork", "sh", BOOT])
             .args([tree.path(), path("")])
-            .args([DOVELATCH, "dovecot -F"])
+            .args([PROGRAM, "dovecot -F"])
             .stdin(Stdio::piped())
             .stdout(log.try_clone().expect("a descriptor"))
             .stderr(log)
