@@ -131,10 +131,11 @@ fn accept() -> Wishes {
 
 fn issue_for_bob(store: &mut Store, device: &str, tag: u16) -> DeviceId {
     let id = DeviceId::random().unwrap();
+    let bob = bob();
     let new = NewDevice {
         id: &id,
         mailbox: &mailbox(OFFICE),
-        person: Some(&bob()),
+        person: Some(&bob),
         label: &label(device),
         limits: &Limits::default(),
         secret: NewSecret {
