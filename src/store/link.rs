@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Params, Row, StatementStatus};
 
+use super::files::{Files, Names};
 use super::frozen::Frozen;
-use super::node::Node;
 use super::sqlite::{decode, open, wal};
 use super::{Error, reserve};
 use crate::password::tag::TagKey;
@@ -478,46 +478,5 @@ impl Open {
             // It is known since SQLite 3.16.2, and so cannot fail.
             let _ = self.connection.set_db_config(setting, true);
         }
-    }
-}
-
-/// The database with its log and the index of the log. After a rename over one of them, SQLite would
-/// go on with the old file for ever: a restored database, or whatever the command line writes into a new
-/// log, would go unnoticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Files {
-    database: Node,
-    log: Option<Node>,
-    index: Option<Node>,
-}
-
-/// Where these files lie.
-#[derive(Debug)]
-struct Names {
-    database: PathBuf,
-    log: PathBuf,
-    index: PathBuf,
-}
-
-impl Names {
-    fn of(database: PathBuf) -> Self {
-        Self {
-            log: wal::beside(&database, "-wal"),
-            index: wal::beside(&database, "-shm"),
-            database,
-        }
-    }
-}
-
-impl Files {
-    fn at(names: &Names) -> Result<Self, Error> {
-        let beside = |name: &Path| Some(Node::from(&std::fs::metadata(name).ok()?));
-        let database = std::fs::metadata(&names.database)
-            .map_err(|error| Error::from_metadata(&names.database, error))?;
-        Ok(Self {
-            database: Node::from(&database),
-            log: beside(&names.log),
-            index: beside(&names.index),
-        })
     }
 }

@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod contract;
 mod error;
+mod files;
 #[cfg(test)]
 mod flips;
 mod frozen;
