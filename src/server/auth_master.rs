@@ -214,9 +214,9 @@ impl Conversation for Connection {
 
     fn close(&mut self, why: &'static str, now: Instant) {
         self.channel.closing = true;
-        if let Some(more) = self.context.shared.closed.pass(now) {
-            warn!(listener = %self.context.name, reason = why, more, "connection closed by us");
-        }
+        self.context
+            .shared
+            .tell_closed(&self.context.name, why, now);
     }
 }
 

@@ -194,6 +194,13 @@ impl Shared {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// That a connection is closed by us, and why: not more often than the log bears.
+    fn tell_closed(&self, listener: &str, why: &'static str, now: Instant) {
+        if let Some(more) = self.closed.pass(now) {
+            warn!(listener = %listener, reason = why, more, "connection closed by us");
+        }
+    }
+
     /// The number of the next connection: never 0, and never the same again. (With 32 bits it would be, after
     /// weeks of log-ins without a restart.)
     fn next_connection(&self) -> u64 {
