@@ -152,7 +152,7 @@ impl Verifier {
         self.0.shared.take(lane, Work::LogIn(job), arrived);
     }
 
-    /// Answers one question of the auth-master side, on the look-up threads, in turn with log-ins. Calls
+    /// Answers one question of the auth-master side, where log-ins are looked up and in turn with them. Calls
     /// `answer` exactly once; and after it `tell` once at most: where a log-in is not taken over, because it
     /// does not hold any more or for trouble of ours, and where a panic lost the question, whichever it was.
     /// Neither may block. `lane` and `arrived` as for [`Self::submit`].
